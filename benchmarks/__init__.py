@@ -1,0 +1,1 @@
+"""What Rackrise costs, measured; each module is a program."""

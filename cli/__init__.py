@@ -1,0 +1,1 @@
+"""The ``rackrise`` command: thin, over the same functions as everything else."""

@@ -1,0 +1,126 @@
+"""The entry point; heavy imports happen inside the commands, so that help is there at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import bmc, content, hosts, site
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Rackrise: bare-metal provisioning, from power-on to in operation, as Prefect flows.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+app.add_typer(site.app, name="site")
+app.add_typer(hosts.app, name="hosts")
+app.add_typer(bmc.app, name="bmc")
+app.add_typer(content.app, name="content")
+
+
+@app.callback()
+def _log(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+    )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # It repeats the query of every request, and ours hold tokens.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+@app.command()
+def gateway() -> None:
+    """Run a gateway: what hosts and people call. Settings: RACKRISE_GATEWAY_… variables."""
+    from gateway.serve import serve
+    from gateway.settings import GatewaySettings
+
+    asyncio.run(_until_told(serve(GatewaySettings())))
+
+
+@app.command()
+def worker() -> None:
+    """Run a worker: it runs the flows. Settings: RACKRISE_… and PREFECT_API_URL."""
+    from deployments.settings import WorkerSettings
+    from deployments.work import work
+
+    asyncio.run(work(WorkerSettings()))
+
+
+@app.command()
+def proxy(settings: Annotated[Path, typer.Argument(help="The proxy's TOML file.")]) -> None:
+    """Run a proxy beside the DHCP, DNS and TFTP servers of some subnets."""
+    from proxy.serve import serve
+    from proxy.settings import ProxySettings
+
+    asyncio.run(_until_told(serve(ProxySettings.from_toml(settings))))
+
+
+@app.command()
+def up(
+    site_file: Annotated[Path, typer.Option("--site", help="The site file to apply.")],
+    proxy_file: Annotated[
+        Path | None, typer.Option("--proxy", help="Settings of the proxy to run beside it.")
+    ] = None,
+    data: Annotated[
+        Path, typer.Option(help="Database, keys and logs.", envvar="RACKRISE_DATA")
+    ] = Path("/var/lib/rackrise"),
+    gateway_host: Annotated[str, typer.Option(help="Where the gateway listens.")] = "127.0.0.1",
+    gateway_port: int = 8080,
+    prefect_port: int = 4200,
+) -> None:
+    """Run everything on this machine: database, Prefect server, gateway, worker and proxy."""
+    from deployments.up import Place
+    from deployments.up import up as running
+
+    place = Place(
+        data=data,
+        site_file=site_file,
+        proxy_file=proxy_file,
+        gateway_host=gateway_host,
+        gateway_port=gateway_port,
+        prefect_port=prefect_port,
+    )
+
+    async def serve() -> None:
+        async with running(place) as here:
+            typer.echo(f"Prefect's console: {here.prefect_url}")
+            typer.echo(f"Gateway:           {here.gateway_url}")
+            typer.echo(f"Logs and data:     {data}")
+            typer.echo("Other commands, such as `rackrise hosts list`, need in their environment:")
+            for name in ("RACKRISE_DATABASE_URL", "PREFECT_API_URL"):
+                typer.echo(f"  export {name}='{here.environment[name]}'")
+            typer.echo("Ctrl-C ends everything.")
+            await asyncio.Event().wait()
+
+    asyncio.run(_until_told(serve()))
+
+
+async def _until_told(work: Coroutine[object, object, None]) -> None:
+    """Run until the work ends or a signal comes, and let it clean up."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(one, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def main() -> None:
+    """Run the command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

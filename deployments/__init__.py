@@ -1,0 +1,1 @@
+"""How it runs: worker, dispatcher, deployments; the one place where parts are put together."""

@@ -1,0 +1,209 @@
+"""Turns what is due into flow runs, and gives the runs of dead workers to the living.
+
+It works from what is stored: a claim is written first, then the run is created with the claim's
+key. A crash between the two loses nothing, and a duplicate starts nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+import httpx
+from prefect.client.orchestration import PrefectClient
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import Scheduled
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import col, select
+
+from inventory import builds, claims
+from inventory.arrows import Phase
+from inventory.database import CHANNEL_CALLBACKS, AsyncSession, Sessions, notify
+from inventory.due import Due, due, settle_callbacks
+from inventory.life import ForbiddenTransition
+from inventory.listening import Listener
+from inventory.models import Build, Claim, Host, now
+
+__all__ = ["Dispatcher"]
+
+_log = logging.getLogger(__name__)
+
+MOST_TOGETHER = 50
+"""Hosts that travel in one run."""
+MOST_AT_ONCE = 500
+"""Builds of a phase that one round looks at; the rest waits for the next."""
+LEASE = timedelta(seconds=10)
+"""A worker that has not renewed its lease for so long is dead."""
+RENEW_SECONDS = 3.0
+ROUND_SECONDS = 2.0
+"""Between two rounds when nothing is heard; what is notified is seen to at once."""
+FORGOTTEN = timedelta(seconds=30)
+"""A claim that nobody has taken up for so long is looked into."""
+
+
+@dataclass
+class Dispatcher:
+    """Beside each worker, in its process. Any number of them may work on one inventory.
+
+    Args:
+        sessions: the inventory.
+        client: Prefect's API.
+        deployments: where runs of each phase are created.
+        worker: name of the lease of this process' worker.
+        created: called after runs were created, so that the worker beside looks at once.
+        clock: the present.
+    """
+
+    sessions: Sessions
+    client: PrefectClient
+    deployments: Mapping[Phase, UUID]
+    worker: str
+    created: Callable[[], Awaitable[None]]
+    clock: Callable[[], datetime] = now
+    _forgotten_at: datetime | None = field(default=None, init=False)
+
+    async def keep_lease(self) -> None:
+        """Renew the lease for as long as this runs."""
+        while True:
+            try:
+                async with self.sessions.begin() as session:
+                    await claims.renew(session, self.worker, self.clock() + LEASE)
+            except (OSError, DBAPIError) as error:
+                _log.warning("the lease of %s is not renewed: %s", self.worker, error)
+            await asyncio.sleep(RENEW_SECONDS)
+
+    async def run(self, listener: Listener) -> None:
+        """Work rounds until cancelled; a round that fails is tried again at the next."""
+        while True:
+            try:
+                await self.round()
+            except (OSError, DBAPIError, httpx.HTTPError, PrefectHTTPStatusError) as error:
+                _log.warning("this round of the dispatcher failed and is repeated: %r", error)
+            await listener.wait(ROUND_SECONDS)
+
+    async def round(self) -> None:
+        """Claim what is due, create the runs, and see to the claims of the dead."""
+        async with self.sessions.begin() as session:
+            claimed = await self._claim(session, await due(session, MOST_AT_ONCE))
+            await settle_callbacks(session, claimed, self.clock())
+            buried = await claims.bury(session, self.clock())
+        companies = {one.company for one in buried}
+        for company in companies:
+            _log.warning("company %s was left by a dead worker; its run goes on here", company)
+        await self._start()
+        await self._revive(one for one in buried if one.flow_run_id is not None)
+        await self._look_after_forgotten()
+
+    async def _claim(self, session: AsyncSession, found: Iterable[Due]) -> dict[Phase, set[UUID]]:
+        together: dict[tuple[Phase, int | None], list[UUID]] = defaultdict(list)
+        for one in found:
+            together[one.phase, one.subnet].append(one.build)
+        claimed: dict[Phase, set[UUID]] = defaultdict(set)
+        for (phase, _), waiting in together.items():
+            for first in range(0, len(waiting), MOST_TOGETHER):
+                group = waiting[first : first + MOST_TOGETHER]
+                claimed[phase] |= await claims.claim(
+                    session, phase, group, company=uuid4(), at=self.clock()
+                )
+        return claimed
+
+    async def _start(self) -> None:
+        """Create a run for each company that has none."""
+        async with self.sessions() as session:
+            rows = await session.exec(
+                select(Claim.company, Claim.phase, Host.name)
+                .join(Build, col(Build.id) == col(Claim.build_id))
+                .join(Host, col(Host.id) == col(Build.host_id))
+                .where(col(Claim.ended_at).is_(None), col(Claim.flow_run_id).is_(None))
+                .order_by(col(Claim.id))
+            )
+            companies: dict[UUID, tuple[Phase, list[str]]] = {}
+            for company, phase, name in rows:
+                companies.setdefault(company, (Phase(phase), []))[1].append(name)
+        for company, (phase, names) in companies.items():
+            run = await self.client.create_flow_run_from_deployment(
+                self.deployments[phase],
+                name=f"{phase.value} · {names[0] if len(names) == 1 else f'{len(names)} hosts'}",
+                parameters={"hosts": names, "company": str(company)},
+                tags=[f"host:{names[0]}"] if len(names) == 1 else [],
+                idempotency_key=str(company),
+            )
+            async with self.sessions.begin() as session:
+                await claims.set_flow_run(session, company, run.id)
+        if companies:
+            await self.created()
+
+    async def _revive(self, left: Iterable[Claim]) -> None:
+        runs = {one.flow_run_id for one in left if one.flow_run_id is not None}
+        for run in runs:
+            try:
+                await self.client.set_flow_run_state(
+                    run, Scheduled(message="Its worker died; goes on elsewhere."), force=True
+                )
+            except ObjectNotFound:
+                await self._forget_run(run)
+        if runs:
+            await self.created()
+
+    async def _look_after_forgotten(self) -> None:
+        """See to claims whose run was cancelled, lost or deleted before a worker took it up."""
+        at = self.clock()
+        if self._forgotten_at is not None and at - self._forgotten_at < FORGOTTEN:
+            return
+        self._forgotten_at = at
+        async with self.sessions() as session:
+            waiting = await claims.unstarted(session, at - FORGOTTEN)
+        for run_id in {one.flow_run_id for one in waiting if one.flow_run_id is not None}:
+            try:
+                run = await self.client.read_flow_run(run_id)
+            except ObjectNotFound:
+                await self._forget_run(run_id)
+                continue
+            if run.state is not None and run.state.is_cancelled():
+                await self._hold_cancelled(run_id)
+            elif run.state is None or run.state.is_final() or run.state.is_running():
+                await self._revive(one for one in waiting if one.flow_run_id == run_id)
+
+    async def _hold_cancelled(self, run_id: UUID) -> None:
+        """A run that a person cancelled before it began."""
+        async with self.sessions.begin() as session:
+            for one in await _claims_of(session, run_id):
+                try:
+                    await builds.hold(
+                        session,
+                        await session.get_one(Build, one.build_id),
+                        step=None,
+                        reason=f"its {one.phase} run was cancelled in Prefect",
+                        advice="Retry when the cause is gone.",
+                        at=self.clock(),
+                    )
+                except ForbiddenTransition as error:
+                    _log.warning("not held: %s", error)
+                await claims.end(session, [one.build_id], one.company, self.clock())
+
+    async def _forget_run(self, run_id: UUID) -> None:
+        """A run that was deleted: its hosts are claimed anew, and get another run.
+
+        Not left to what is due: the callback that was the cause is settled.
+        """
+        company = uuid4()
+        async with self.sessions.begin() as session:
+            for one in await _claims_of(session, run_id):
+                await claims.end(session, [one.build_id], one.company, self.clock())
+                await claims.claim(
+                    session, one.phase, [one.build_id], company=company, at=self.clock()
+                )
+            # Its run is made in the next round.
+            await notify(session, CHANNEL_CALLBACKS)
+
+
+async def _claims_of(session: AsyncSession, run_id: UUID) -> list[Claim]:
+    found = await session.exec(
+        select(Claim).where(col(Claim.flow_run_id) == run_id, col(Claim.ended_at).is_(None))
+    )
+    return list(found)

@@ -1,0 +1,270 @@
+"""All four programs on one machine, database and Prefect server included: ``rackrise up``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from deployments.postgres import PostgresUrls, embedded_postgres
+from inventory.database import migrate
+
+__all__ = ["Place", "Up", "up"]
+
+_log = logging.getLogger(__name__)
+
+PREFECT_START_SECONDS = 120.0
+PROGRAM_START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+RESTART_SECONDS = 1.0
+_PROBE_SECONDS = 0.1
+_TAIL = 15
+
+PREFECT_SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_WORKER_ENABLE_CANCELLATION": "true",
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+    "PREFECT_WORKER_PREFETCH_SECONDS": "0",
+    # Measured: with few connections PostgreSQL's share of the cost is three times as high.
+    "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "30",
+    "PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW": "5",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_READ_BATCH_SIZE": "50",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where everything lies and listens."""
+
+    data: Path
+    """Database, keys and logs; below the system's state directory when root runs it."""
+    site_file: Path | None = None
+    """Applied before the worker starts."""
+    proxy_file: Path | None = None
+    """Settings of the proxy that runs in the worker's process."""
+    gateway_host: str = "127.0.0.1"
+    gateway_port: int = 8000
+    prefect_host: str = "127.0.0.1"
+    prefect_port: int = 4200
+    database: PostgresUrls | None = None
+    """Other databases than the embedded ones."""
+    trusted_proxies: Sequence[str] = ()
+    """Networks of proxies whose X-Forwarded-For the gateway believes."""
+    inside: Sequence[str] = ()
+    """Put before each program's command line, such as ``ip netns exec NAME``: where the site's
+    network is another than ours."""
+    prefect_from_here: str = ""
+    """URL of Prefect's server as we reach it; empty: as the programs do."""
+    gateway_from_here: str = ""
+    """Likewise the gateway's."""
+
+
+@dataclass(frozen=True)
+class Up:
+    """Everything runs."""
+
+    environment: Mapping[str, str]
+    """For further programs of the same installation, such as ``rackrise hosts list``."""
+    prefect_url: str
+    gateway_url: str
+    processes: Mapping[str, int]
+    """Process ids by program."""
+
+
+@asynccontextmanager
+async def up(place: Place) -> AsyncIterator[Up]:
+    """Run gateway, worker with proxy, Prefect server and database while the block lasts.
+
+    A program that ends by itself is started again; what it was doing goes on.
+
+    Raises:
+        RuntimeError: a program does not start; the message holds its last lines.
+    """
+    place.data.mkdir(mode=0o755, parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        urls = place.database
+        if urls is None:
+            urls = await stack.enter_async_context(embedded_postgres(place.data / "postgres"))
+        await migrate(urls.rackrise)
+        environment = _environment(place, urls)
+        programs = _Programs(place, environment)
+        stack.push_async_callback(programs.stop)
+        prefect = place.prefect_from_here or f"http://{place.prefect_host}:{place.prefect_port}"
+        gateway = place.gateway_from_here or f"http://{place.gateway_host}:{place.gateway_port}"
+        await programs.start(
+            "prefect",
+            [
+                *(sys.executable, "-m", "prefect", "server", "start"),
+                *("--host", place.prefect_host, "--port", str(place.prefect_port)),
+            ],
+        )
+        if place.site_file is not None:
+            command = [sys.executable, "-m", "cli.main", "site", "apply", str(place.site_file)]
+            await programs.run("site", command, PROGRAM_START_SECONDS)
+        await programs.start("gateway", [sys.executable, "-m", "cli.main", "gateway"])
+        await programs.answers("prefect", f"{prefect}/api/health", PREFECT_START_SECONDS)
+        (place.data / "worker.ready").unlink(missing_ok=True)
+        await programs.start("worker", [sys.executable, "-m", "cli.main", "worker"])
+        await programs.answers("gateway", f"{gateway}/health", PROGRAM_START_SECONDS)
+        await programs.ready("worker", place.data / "worker.ready", PROGRAM_START_SECONDS)
+        yield Up(environment, prefect, gateway, programs.ids())
+
+
+def _environment(place: Place, urls: PostgresUrls) -> dict[str, str]:
+    prefect = f"http://{place.prefect_host}:{place.prefect_port}/api"
+    settings = {
+        **PREFECT_SETTINGS,
+        "PREFECT_HOME": str(place.data / "prefect"),
+        "PREFECT_API_URL": prefect,
+        "PREFECT_API_DATABASE_CONNECTION_URL": urls.prefect,
+        "RACKRISE_DATABASE_URL": urls.rackrise,
+        "RACKRISE_TOKEN_KEY": _token_key(place.data / "token.key"),
+        "RACKRISE_READY_FILE": str(place.data / "worker.ready"),
+        "RACKRISE_GATEWAY_DATABASE_URL": urls.rackrise,
+        "RACKRISE_GATEWAY_HOST": place.gateway_host,
+        "RACKRISE_GATEWAY_PORT": str(place.gateway_port),
+    }
+    if place.trusted_proxies:
+        listed = ", ".join(f'"{one}"' for one in place.trusted_proxies)
+        settings["RACKRISE_GATEWAY_TRUSTED_PROXIES"] = f"[{listed}]"
+    if place.proxy_file is not None:
+        settings["RACKRISE_PROXY_FILE"] = str(place.proxy_file)
+    return settings
+
+
+def _token_key(file: Path) -> str:
+    """The installation's key; made once, and readable by its owner only."""
+    if not file.exists():
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as out:
+            out.write(secrets.token_hex(32))
+    return file.read_text().strip()
+
+
+class _Programs:
+    """Child processes, each with its log, started again when they end by themselves."""
+
+    def __init__(self, place: Place, environment: Mapping[str, str]) -> None:
+        self._data = place.data
+        self._inside = place.inside
+        self._environment = {**os.environ, **environment}
+        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+
+    async def start(self, name: str, command: Sequence[str]) -> None:
+        """Start a program and keep it running."""
+        self._running[name] = await self._spawn(name, command)
+        self._keepers[name] = asyncio.create_task(self._keep(name, command), name=f"keep {name}")
+
+    async def run(self, name: str, command: Sequence[str], deadline: float) -> None:
+        """Run a program to its end.
+
+        Raises:
+            RuntimeError: it failed, or took too long; the message holds its last lines.
+        """
+        process = await self._spawn(name, command)
+        try:
+            async with asyncio.timeout(deadline):
+                code: int | None = await process.wait()
+        except TimeoutError:
+            code = None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if code != 0:
+            said = "ended with " + str(code) if code is not None else f"took over {deadline:g} s"
+            raise RuntimeError(f"{name} {said}; it says:\n{self._tail(name)}")
+
+    def _tail(self, name: str) -> str:
+        log = (self._data / f"{name}.log").read_text(errors="replace")
+        return "\n".join(log.splitlines()[-_TAIL:])
+
+    def ids(self) -> dict[str, int]:
+        """Process ids as they are now."""
+        return {name: process.pid for name, process in self._running.items()}
+
+    async def answers(self, name: str, url: str, deadline: float) -> None:
+        """Wait until a program answers on its URL."""
+        async with httpx.AsyncClient(timeout=5) as http:
+
+            async def probe() -> bool:
+                try:
+                    return (await http.get(url)).status_code == 200
+                except httpx.HTTPError:
+                    return False
+
+            await self._until(name, probe, deadline)
+
+    async def ready(self, name: str, file: Path, deadline: float) -> None:
+        """Wait until a program has written its ready file."""
+
+        async def probe() -> bool:
+            return await asyncio.to_thread(file.exists)
+
+        await self._until(name, probe, deadline)
+
+    async def stop(self) -> None:
+        """End all programs, the last started first, each with those that it needs still there.
+
+        A worker that finds no Prefect server while it leaves does not leave.
+        """
+        for keeper in self._keepers.values():
+            keeper.cancel()
+        for name, process in reversed(list(self._running.items())):
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await process.wait()
+            except TimeoutError:
+                _log.warning("%s did not end within %g s and is killed", name, STOP_SECONDS)
+                process.kill()
+                await process.wait()
+
+    async def _spawn(self, name: str, command: Sequence[str]) -> asyncio.subprocess.Process:
+        with (self._data / f"{name}.log").open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                *self._inside,
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=asyncio.subprocess.STDOUT,
+                env=self._environment,
+                # Ctrl-C is for us: we end them in order.
+                start_new_session=True,
+            )
+
+    async def _keep(self, name: str, command: Sequence[str]) -> None:
+        while True:
+            code = await self._running[name].wait()
+            _log.warning("%s ended with %s; it is started again", name, code)
+            await asyncio.sleep(RESTART_SECONDS)
+            self._running[name] = await self._spawn(name, command)
+
+    async def _until(
+        self, name: str, probe: Callable[[], Awaitable[bool]], deadline: float
+    ) -> None:
+        clock = asyncio.get_running_loop().time
+        end = clock() + deadline
+        while not await probe():
+            if clock() > end:
+                raise RuntimeError(
+                    f"{name} is not ready after {deadline:g} s; it says:\n{self._tail(name)}"
+                )
+            await asyncio.sleep(_PROBE_SECONDS)

@@ -1,0 +1,1 @@
+"""What happens, in which order: the four phases, and the day-two flows."""

@@ -1,0 +1,27 @@
+"""Arrows 30 to 34: the installed system has reported; judge it and put the host into operation."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from prefect import flow
+
+from flows.travel import travelling
+from inventory.arrows import Phase
+from tasks.dhcp import check_first_boot_leases
+from tasks.hosts import judge_first_boot
+
+__all__ = ["first_boot"]
+
+
+@flow(name=Phase.FIRST_BOOT.value, retries=0, persist_result=False)
+async def first_boot(hosts: list[str], company: UUID | None = None) -> None:
+    """Put hosts whose installed system has reported into operation.
+
+    Args:
+        hosts: Full names of the hosts.
+        company: Leave empty; Rackrise's dispatcher sets it.
+    """
+    async with travelling(Phase.FIRST_BOOT, hosts, company) as party:
+        going = await check_first_boot_leases(party)
+        await judge_first_boot(going)

@@ -1,0 +1,184 @@
+"""Who travels in a flow run: takes up the claims at its start, settles every host at its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from prefect import get_client, get_run_logger, runtime
+from prefect.artifacts import acreate_table_artifact
+from sqlmodel import col, select
+
+from inventory import builds, claims, hosts, orders
+from inventory.arrows import Phase
+from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
+from inventory.life import ForbiddenTransition, HostState
+from inventory.models import Build, Host
+from tasks.company import Company, NothingDone, Problem, Traveller, advice
+from tasks.means import means
+
+__all__ = ["Wish", "travelling"]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a run that a person started asks for; the dispatcher's runs ask for nothing."""
+
+    host_group: str = ""
+    """Name of the group; empty keeps the host's own."""
+    name: str = ""
+    """Full or short name for a single host; empty keeps what it has."""
+    asked_by: str = ""
+    """Who asked."""
+
+
+@asynccontextmanager
+async def travelling(
+    phase: Phase, hosts_named: Sequence[str], company: UUID | None, wish: Wish | None = None
+) -> AsyncIterator[Company]:
+    """Take hosts through a phase; each is settled at the end, whatever happens.
+
+    A host that failed in company goes on in a run of its own. When nothing more can be done for
+    anybody, each host is held with its own reason, and the run fails; to retry the run in Prefect
+    lets them go on at the step that failed.
+
+    Args:
+        phase: which.
+        hosts_named: full names, as given to the flow.
+        company: of the claims that were made for this run; None: a person started it, and the
+            run makes its own.
+        wish: what that person asked for.
+
+    Raises:
+        InventoryError: a host or group is unknown, or cannot be provisioned now.
+    """
+    own = UUID(runtime.flow_run.id)
+    party = await _gather(phase, hosts_named, company or own, own, wish or Wish())
+    try:
+        # Within, because the hosts are claimed by now: whatever fails here must let go of them.
+        if company is None and party.travellers:
+            await _name_run(own, phase, party)
+        if len(party.travellers) > 1:
+            await _list_travellers(party)
+        yield party
+    except NothingDone as error:
+        await _hold(party, {one.build: fault for one, fault in error.failed.items()}, error.numbers)
+        raise
+    except asyncio.CancelledError:
+        if means().leaving.is_set():
+            raise
+        stopped = Problem("the flow run was cancelled", "Retry when the cause is gone.")
+        await asyncio.shield(_hold(party, dict.fromkeys(party.builds, stopped), ()))
+        raise
+    except Exception as error:
+        await _hold(party, dict.fromkeys(party.builds, error), ())
+        raise
+    else:
+        await _end(party, party.builds)
+
+
+async def _gather(
+    phase: Phase, named: Sequence[str], company: UUID, run: UUID, wish: Wish
+) -> Company:
+    m = means()
+    async with m.sessions.begin() as session:
+        taken = await claims.adopt(session, company, m.worker, run)
+        if not taken:
+            ready = await _ready(session, phase, company, named, wish)
+            await claims.claim(session, phase, ready, company=company, at=m.clock())
+            taken = await claims.adopt(session, company, m.worker, run)
+        names = await session.exec(
+            select(Build.id, Host.name)
+            .join(Host)
+            .where(col(Build.id).in_([one.build_id for one in taken]))
+            .order_by(Host.name)
+        )
+        travellers = tuple(Traveller(build=build, host=name) for build, name in names)
+    party = Company(id=company, phase=phase, travellers=travellers)
+    logger = get_run_logger()
+    if travellers:
+        logger.info("on the way: %s", ", ".join(one.host for one in travellers))
+    else:
+        logger.info("nothing to do: these hosts are through this phase, or travel in another run")
+    return party
+
+
+async def _ready(
+    session: AsyncSession, phase: Phase, company: UUID, named: Iterable[str], wish: Wish
+) -> list[UUID]:
+    """The builds of hosts that a person sends through a phase."""
+    m = means()
+    ready = []
+    again = await claims.travelled(session, company)
+    if again:
+        # The run is retried: its hosts may have other names by now, and the wish is granted.
+        chosen, wish = again, Wish()
+    else:
+        chosen = [await hosts.named(session, name) for name in named]
+    for host in chosen:
+        build = await builds.current_build(session, host.id)
+        if phase is Phase.INCEPTION and wish.host_group:
+            group = await orders.group_named(session, wish.host_group)
+            if host.state in orders.MAY_BE_PROVISIONED:
+                build = await orders.provision(
+                    session,
+                    host,
+                    group,
+                    name=wish.name or None,
+                    asked_by=wish.asked_by,
+                    at=m.clock(),
+                )
+        if build is None:
+            continue
+        if host.state is HostState.HELD and await orders.phase_to_resume(session, build) is phase:
+            await orders.resume(session, host, build, at=m.clock())
+        if host.state in orders.STATES_OF[phase]:
+            ready.append(build.id)
+    return ready
+
+
+async def _hold(party: Company, faults: dict[UUID, Exception], numbers: tuple[int, ...]) -> None:
+    m = means()
+    async with m.sessions.begin() as session:
+        ours = await claims.still_ours(session, faults, party.id, m.worker)
+        for build_id in ours:
+            build = await session.get_one(Build, build_id)
+            try:
+                await builds.hold(
+                    session,
+                    build,
+                    step=numbers[0] if numbers else None,
+                    reason=str(faults[build_id]),
+                    advice=advice(faults[build_id]),
+                    at=m.clock(),
+                )
+            except ForbiddenTransition as error:
+                get_run_logger().warning("not held: %s", error)
+    await _end(party, party.builds)
+
+
+async def _end(party: Company, build_ids: Iterable[UUID]) -> None:
+    m = means()
+    async with m.sessions.begin() as session:
+        ours = await claims.still_ours(session, build_ids, party.id, m.worker)
+        await claims.end(session, ours, party.id, m.clock())
+        # A callback that came meanwhile has waited for this.
+        await notify(session, CHANNEL_CALLBACKS)
+
+
+async def _list_travellers(party: Company) -> None:
+    await acreate_table_artifact(
+        key=f"{party.phase.value}-hosts",
+        table=[{"host": one.host, "build": str(one.build)} for one in party.travellers],
+        description=f"Who travels in this run of {party.phase.value}",
+    )
+
+
+async def _name_run(run: UUID, phase: Phase, party: Company) -> None:
+    async with get_client() as client:
+        tags = {f"host:{party}"} if len(party.travellers) == 1 else set()
+        tags |= set(runtime.flow_run.tags)
+        await client.update_flow_run(run, name=f"{phase.value} · {party}", tags=sorted(tags))

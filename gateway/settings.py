@@ -1,0 +1,45 @@
+"""How one gateway runs: from the environment, ``RACKRISE_GATEWAY_…``."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["GatewaySettings"]
+
+Networks = tuple[IPv4Network | IPv6Network, ...]
+
+
+class GatewaySettings(BaseSettings):
+    """Where the gateway listens, whom it believes, and how much it takes.
+
+    Lists are JSON in the environment: ``RACKRISE_GATEWAY_TRUSTED_PROXIES='["192.0.2.1/32"]'``.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="RACKRISE_GATEWAY_", frozen=True)
+
+    database_url: SecretStr
+    """The inventory: ``postgresql://…``."""
+    pool_size: int = Field(default=10, ge=1)
+    """Database connections kept; as many again in a storm."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    uds: Path | None = None
+    """Socket to listen on instead of host and port. Whoever can reach it is a trusted proxy."""
+    trusted_proxies: Networks = ()
+    """Whose ``X-Forwarded-For`` is believed."""
+    puppet_servers: Networks = ()
+    """Who may post Puppet's facts and reports. Empty: nobody."""
+    facts_bytes: int = Field(default=4 << 20, gt=0)
+    """Largest body of facts; real ones with 3700 facts have some 300 KB."""
+    log_bytes: int = Field(default=16 << 20, gt=0)
+    """Largest log that ``failed`` may send; its first 65535 bytes are kept."""
+    message_bytes: int = Field(default=64 << 10, gt=0)
+    """Largest body of ``built``, ``progress`` and ``report``."""
+    kickstart_limit: int = Field(default=5, ge=1)
+    """A host that fetches its kickstart more often installs in a loop, and is held."""
+    transaction_seconds: float = Field(default=10, gt=0)
+    """Longest time that a request may take in the database."""

@@ -1,0 +1,1 @@
+"""How to speak to each outside system: typed clients that know neither Prefect nor our tables."""

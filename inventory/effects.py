@@ -1,0 +1,156 @@
+"""Effects: the changes that we made outside, written before they are made, to be undone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.orm import aliased
+from sqlmodel import col, select
+
+from inventory.database import AsyncSession
+from inventory.models import Build, Effect, EffectState
+
+__all__ = ["applied", "intend", "of_build", "undone", "unneeded", "verified", "written_by_us"]
+
+
+async def intend(
+    session: AsyncSession,
+    build_id: UUID,
+    system: str,
+    place: str,
+    key: str,
+    before: dict[str, Any] | None,
+    after: dict[str, Any] | None,
+    at: datetime,
+) -> Effect:
+    """Write down a change before it is made.
+
+    Intending it again keeps the *original* ``before``: what is found there the second time may be
+    what we wrote the first time. An ``after`` that is replaced is kept in ``earlier``, because
+    until the new one is written the old one stands outside and is ours. An effect that was undone
+    begins anew.
+
+    Args:
+        session: commit it before the change is made.
+        build_id: for which build.
+        system: ``DHCP``, ``DNS``, ``TFTP``, ``boot file``.
+        place: where exactly: the proxy, and there the subnet, zone or directory.
+        key: the record: MAC address, name and type, path.
+        before: what is there now; None: nothing.
+        after: what shall be there; None: nothing.
+        at: the present.
+    """
+    new = insert(Effect).values(
+        build_id=build_id,
+        system=system,
+        place=place,
+        key=key,
+        before=before,
+        after=after,
+        intended_at=at,
+    )
+    replaced = sa.func.jsonb_build_array(col(Effect.after))
+    kept = await session.exec(
+        new.on_conflict_do_update(
+            index_elements=["build_id", "system", "place", "key"],
+            set_={
+                "before": sa.case(
+                    (col(Effect.state) == EffectState.UNDONE, new.excluded.before),
+                    else_=col(Effect.before),
+                ),
+                "after": new.excluded.after,
+                "earlier": sa.case(
+                    (
+                        col(Effect.after).is_distinct_from(new.excluded.after),
+                        col(Effect.earlier).op("||", return_type=JSONB())(replaced),
+                    ),
+                    else_=col(Effect.earlier),
+                ),
+                "state": EffectState.INTENDED,
+                "intended_at": at,
+                "applied_at": None,
+                "verified_at": None,
+                "undone_at": None,
+            },
+        )
+        .returning(Effect)
+        .execution_options(populate_existing=True)
+    )
+    effect: Effect = kept.scalar_one()
+    return effect
+
+
+async def applied(session: AsyncSession, effect_id: int, at: datetime) -> None:
+    """Say that the outside system took the change."""
+    await _set(session, effect_id, state=EffectState.APPLIED, applied_at=at)
+
+
+async def verified(session: AsyncSession, effect_id: int, at: datetime) -> None:
+    """Say that the change was read back from the system that owns it."""
+    await _set(session, effect_id, state=EffectState.VERIFIED, verified_at=at)
+
+
+async def undone(session: AsyncSession, effect_id: int, at: datetime) -> None:
+    """Say that what was there before is there again."""
+    await _set(session, effect_id, state=EffectState.UNDONE, undone_at=at)
+
+
+async def _set(session: AsyncSession, effect_id: int, **values: EffectState | datetime) -> None:
+    await session.exec(sa.update(Effect).where(col(Effect.id) == effect_id).values(**values))
+
+
+async def of_build(session: AsyncSession, build_id: UUID) -> list[Effect]:
+    """The effects of a build in the order of their first intention; undo goes backwards."""
+    found = await session.exec(
+        select(Effect)
+        .where(col(Effect.build_id) == build_id)
+        .order_by(col(Effect.id))
+        .execution_options(populate_existing=True)
+    )
+    return list(found)
+
+
+async def unneeded(session: AsyncSession, system: str, place: str) -> list[Effect]:
+    """Effects at a place whose record no open build relies on.
+
+    For records that many builds share, such as boot files: each has an effect for every build.
+    """
+    other = aliased(Effect)
+    needed = sa.exists().where(
+        col(other.build_id) == col(Build.id),
+        col(Build.closed_at).is_(None),
+        col(other.system) == system,
+        col(other.place) == place,
+        col(other.key) == col(Effect.key),
+    )
+    found = await session.exec(
+        select(Effect)
+        .where(
+            col(Effect.system) == system,
+            col(Effect.place) == place,
+            col(Effect.state) != EffectState.UNDONE,
+            ~needed,
+        )
+        .order_by(col(Effect.id))
+    )
+    return list(found)
+
+
+async def written_by_us(
+    session: AsyncSession, system: str, place: str, key: str
+) -> list[dict[str, Any] | None]:
+    """Every value that any build of ours wrote, or was about to write, at a place, newest first.
+
+    A value found there that is not in this list is somebody else's.
+    """
+    found = await session.exec(
+        select(Effect)
+        .where(col(Effect.system) == system, col(Effect.place) == place, col(Effect.key) == key)
+        .order_by(col(Effect.intended_at).desc(), col(Effect.id).desc())
+        .execution_options(populate_existing=True)
+    )
+    return [value for one in found for value in (one.after, *reversed(one.earlier))]

@@ -1,0 +1,149 @@
+"""What the inventory refuses, each in a sentence that says what to do.
+
+    InventoryError
+    ├── MacClaimed         an interface of this host already belongs to another
+    ├── NameTaken          another host has this name
+    ├── AddressTaken       another interface has this address
+    ├── BuildOpen          the host has an open build
+    ├── NotReady           the host is at a point of its life that does not allow this
+    ├── UnknownBmc         the site file names no such BMC
+    ├── UnknownGroup       there is no host group of this name
+    ├── UnknownHost        there is no host of this name
+    ├── UnknownSite        nothing says at which site the host is
+    ├── BadCondition       a discovery rule's condition or name cannot be computed
+    └── SiteFileError      a site file is wrong; all problems, each with its line
+
+Errors of outside systems have a tree of their own in ``integrations/errors.py``; these never come
+from outside and are never worth a retry.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+__all__ = [
+    "AddressTaken",
+    "BadCondition",
+    "BuildOpen",
+    "InventoryError",
+    "MacClaimed",
+    "NameTaken",
+    "NotReady",
+    "UnknownBmc",
+    "UnknownGroup",
+    "UnknownHost",
+    "UnknownSite",
+]
+
+
+class InventoryError(Exception):
+    """The inventory does not take this."""
+
+
+class MacClaimed(InventoryError):
+    """An interface that a host reports already belongs to another host."""
+
+    def __init__(self, mac: str, owner: str) -> None:
+        self.mac = mac
+        self.owner = owner
+        super().__init__(
+            f"the MAC address {mac} belongs to the host {owner}; decommission that host if the "
+            "interface was moved, or give one of the two another address"
+        )
+
+
+class NameTaken(InventoryError):
+    """Another host has the name."""
+
+    def __init__(self, name: str, owner: str) -> None:
+        self.name = name
+        self.owner = owner
+        super().__init__(f"the name {name} belongs to {owner}; choose another name")
+
+
+class AddressTaken(InventoryError):
+    """Another interface has the address."""
+
+    def __init__(self, ip: str, owner: str) -> None:
+        self.ip = ip
+        self.owner = owner
+        super().__init__(f"the address {ip} belongs to the host {owner}; choose another address")
+
+
+class BuildOpen(InventoryError):
+    """A host has one open build at a time, and it has one."""
+
+    def __init__(self, host: str, build_id: UUID | None) -> None:
+        self.host = host
+        self.build_id = build_id
+        super().__init__(
+            f"the host {host} has an open build ({build_id}); cancel it or wait until it ends"
+        )
+
+
+class NotReady(InventoryError):
+    """The host is at a point of its life at which this cannot be asked of it."""
+
+    def __init__(self, host: str, state: str) -> None:
+        self.host = host
+        self.state = state
+        super().__init__(
+            f"the host {host} is {state}, which does not allow this; wait for its present build to "
+            "end, or cancel it"
+        )
+
+
+class UnknownBmc(InventoryError):
+    """The site file names no BMC of this name."""
+
+    def __init__(self, name: str, others: list[str]) -> None:
+        super().__init__(
+            f"there is no BMC {name!r}; there are: {', '.join(others) or 'none'}; BMCs come from "
+            "the site file"
+        )
+
+
+class UnknownGroup(InventoryError):
+    """There is no host group of this name."""
+
+    def __init__(self, name: str, others: list[str]) -> None:
+        super().__init__(
+            f"there is no host group {name!r}; there are: {', '.join(others) or 'none'}; host "
+            "groups come from the site file"
+        )
+
+
+class UnknownHost(InventoryError):
+    """There is no host of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no host {name!r}; see those that are: rackrise hosts list")
+
+
+class UnknownSite(InventoryError):
+    """Nothing says at which site a host is."""
+
+    def __init__(self, mac: str, ip: str | None) -> None:
+        super().__init__(
+            f"no site is known for the host with MAC address {mac}: its address {ip or '(none)'} "
+            "lies in no known subnet; describe the subnet in the site file and apply it"
+        )
+
+
+class BadCondition(InventoryError):
+    """An expression of a discovery rule cannot be computed.
+
+    Args:
+        rule: the rule's name.
+        what: ``condition`` or ``host_name``.
+        line: line in the expression, from 1; None where the fault shows only when it is computed.
+        said: Jinja2's own words.
+    """
+
+    def __init__(self, *, rule: str, what: str, said: str, line: int | None = None) -> None:
+        self.rule = rule
+        self.what = what
+        self.line = line
+        self.said = said
+        at = f", line {line}" if line is not None else ""
+        super().__init__(f"discovery rule {rule}, {what}{at}: {said}")

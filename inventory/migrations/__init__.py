@@ -1,0 +1,1 @@
+"""How the database comes from one shape of the models to the next."""

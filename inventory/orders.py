@@ -1,0 +1,180 @@
+"""What people, rules and schedules ask for: provision a host, or go on with one that is held."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from sqlmodel import select
+
+from inventory import builds, callbacks, claims, hosts, steps
+from inventory.arrows import Evidence, Phase, arrow
+from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
+from inventory.errors import NotReady, UnknownGroup
+from inventory.life import WAITS_FOR_HOST, Event, HostState
+from inventory.models import Build, CallbackKind, Domain, Host, HostGroup
+
+__all__ = [
+    "MAY_BE_PROVISIONED",
+    "STATES_OF",
+    "group_named",
+    "phase_to_resume",
+    "provision",
+    "resume",
+    "retry",
+    "start",
+]
+
+STATES_OF: dict[Phase, frozenset[HostState]] = {
+    Phase.DISCOVERY: frozenset({HostState.DISCOVERED}),
+    Phase.INCEPTION: frozenset({HostState.SELECTED, HostState.PREPARING, HostState.REBOOTING}),
+    Phase.FIRST_BOOT: frozenset({HostState.FIRST_BOOT}),
+    Phase.ANACONDA: frozenset({HostState.INSTALLING, HostState.INSTALLED, HostState.FIRST_BOOT}),
+}
+"""Where a host may be when a phase of its build is run, or run again."""
+
+MAY_BE_PROVISIONED = frozenset(
+    {HostState.DISCOVERED, HostState.HELD, HostState.IN_OPERATION, HostState.CANCELLED}
+)
+
+
+async def group_named(session: AsyncSession, name: str) -> HostGroup:
+    """The host group of a name.
+
+    Raises:
+        UnknownGroup: there is none; the message names those that are.
+    """
+    group = (await session.exec(select(HostGroup).where(HostGroup.name == name))).one_or_none()
+    if group is None:
+        others = await session.exec(select(HostGroup.name).order_by(HostGroup.name))
+        raise UnknownGroup(name, list(others))
+    return group
+
+
+async def provision(
+    session: AsyncSession,
+    host: Host,
+    group: HostGroup,
+    *,
+    name: str | None,
+    asked_by: str,
+    at: datetime,
+) -> Build:
+    """Select a host for a group (arrow 6): its name, its group, its open build.
+
+    Args:
+        session: in the caller's transaction; the host stays locked until its end.
+        host: discovered, cancelled, held or in operation.
+        group: what it is to become.
+        name: full name, or a short one that the group's domain completes; None keeps what it has.
+        asked_by: who or what asked for it, kept for audit.
+        at: the present.
+
+    Raises:
+        NotReady: the host is being provisioned, or leaves.
+        NameTaken: another host has the name.
+    """
+    host = await hosts.lock_host(session, host.id)
+    build = await builds.current_build(session, host.id)
+    match host.state:
+        case HostState.DISCOVERED if build is not None:
+            await hosts.move(session, host, Event.SELECT, at)
+        case HostState.HELD if build is not None and _before_reboot(build):
+            came_from = build.held_from
+            await resume(session, host, build, at=at)
+            if came_from is HostState.DISCOVERED:
+                await hosts.move(session, host, Event.SELECT, at)
+        case HostState.IN_OPERATION | HostState.CANCELLED if build is None:
+            await hosts.move(session, host, Event.REBUILD, at)
+            build = await builds.open_build(session, host, group=group, asked_by=asked_by, at=at)
+        case _:
+            raise NotReady(host.name, host.state)
+    await builds.set_group(session, build, group, asked_by)
+    await hosts.take_name(session, host, await _full_name(session, host, group, name))
+    await steps.finish(
+        session,
+        build.id,
+        6,
+        evidence=Evidence.OBSERVED,
+        seen=f"{asked_by} asked for {group.name}",
+        at=at,
+    )
+    return build
+
+
+def _before_reboot(build: Build) -> bool:
+    return build.held_from in (HostState.DISCOVERED, HostState.SELECTED, HostState.PREPARING)
+
+
+async def _full_name(session: AsyncSession, host: Host, group: HostGroup, name: str | None) -> str:
+    wanted = name or host.name
+    if "." in wanted:
+        return wanted
+    domain = await session.get_one(Domain, group.domain_id)
+    return f"{wanted}.{domain.name}"
+
+
+async def phase_to_resume(session: AsyncSession, build: Build) -> Phase | None:
+    """The phase in which a held build goes on: that of the step at which it stopped.
+
+    Returns:
+        None where the next move is the host's: to run our part of the phase would take away the
+        boot configuration that it still needs.
+    """
+    if build.held_step is not None:
+        phase = arrow(build.held_step).phase
+    else:
+        phase = next(one for one, states in STATES_OF.items() if build.held_from in states)
+    match build.held_from:
+        case HostState.REBOOTING | HostState.INSTALLING:
+            return phase if phase is Phase.INCEPTION else None
+        case HostState.FIRST_BOOT if phase is not Phase.ANACONDA:
+            report = await callbacks.latest(session, build.id, CallbackKind.REPORT)
+            return Phase.FIRST_BOOT if report is not None else None
+        case _:
+            return phase
+
+
+async def resume(session: AsyncSession, host: Host, build: Build, *, at: datetime) -> None:
+    """Put a held host back to where it was; one that we wait for gets its whole time again."""
+    await builds.resume(session, build, at)
+    group = await session.get(HostGroup, build.host_group_id)
+    if group is not None and host.state in WAITS_FOR_HOST:
+        first_boot = host.state is HostState.FIRST_BOOT
+        minutes = group.first_boot_minutes if first_boot else group.install_minutes
+        build.deadline = at + timedelta(minutes=minutes)
+
+
+async def retry(session: AsyncSession, host: Host, *, at: datetime) -> Phase | None:
+    """Let a held host go on at its unfinished step.
+
+    Returns:
+        The phase that is run again; None: it is the host's turn, which is waited for anew.
+
+    Raises:
+        NotReady: the host is not held.
+    """
+    host = await hosts.lock_host(session, host.id)
+    build = await builds.current_build(session, host.id)
+    if host.state is not HostState.HELD or build is None:
+        raise NotReady(host.name, host.state)
+    phase = await phase_to_resume(session, build)
+    await resume(session, host, build, at=at)
+    if phase is not None:
+        await start(session, phase, [build.id], at=at)
+    # What the host said while it was held is due now.
+    await notify(session, CHANNEL_CALLBACKS)
+    return phase
+
+
+async def start(
+    session: AsyncSession, phase: Phase, build_ids: list[UUID], *, at: datetime
+) -> set[UUID]:
+    """Claim a phase for builds, which then travel together, and wake the dispatcher.
+
+    Returns:
+        The builds that were claimed; others have a run already, or are closed.
+    """
+    claimed = await claims.claim(session, phase, build_ids, company=uuid4(), at=at)
+    await notify(session, CHANNEL_CALLBACKS)
+    return claimed

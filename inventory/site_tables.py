@@ -1,0 +1,234 @@
+"""The tables of a site file: what each key may hold, and what it is when it is left out."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv4Network
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from inventory.models import LOADERS, AfterBuild, OnFailure
+
+__all__ = [
+    "BmcTable",
+    "DiscoveryRuleTable",
+    "DomainTable",
+    "HostGroupTable",
+    "InstallTreeTable",
+    "OperatingSystemTable",
+    "ProxyTable",
+    "PulpTable",
+    "SiteFile",
+    "SiteTable",
+    "SubnetTable",
+]
+
+
+def _url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", text):
+        raise ValueError(f"{text!r} is not a URL such as http://192.0.2.1:8000")
+    return text
+
+
+def _proxy_url(text: str) -> str:
+    return text if text == "local:" else _url(text)
+
+
+def _loader(text: str) -> str:
+    if text not in LOADERS:
+        raise ValueError(f"{text!r} is not a known loader; known are {', '.join(LOADERS)}")
+    return text
+
+
+def _server(text: str) -> str:
+    address, _, port = text.partition(":")
+    IPv4Address(address)
+    if port and not (port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(f"{port!r} is not a port")
+    return text
+
+
+def _mac(text: str) -> str:
+    mac = text.lower().replace("-", ":")
+    if not re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", mac):
+        raise ValueError(f"{text!r} is not a MAC address such as 52:54:00:aa:bb:01")
+    return mac
+
+
+def _domain(text: str) -> str:
+    if not re.fullmatch(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z][a-z0-9-]*", text):
+        raise ValueError(f"{text!r} is not a domain in lower case without a trailing dot")
+    return text
+
+
+def _not_yet(wish: bool) -> bool:
+    if wish:
+        # Its arrows would stay open for ever, on a host that is in operation.
+        raise ValueError("Rackrise does not speak to it yet: say false, or leave it out")
+    return wish
+
+
+def _only_hold(wish: OnFailure) -> OnFailure:
+    if wish is OnFailure.UNDO:
+        raise ValueError("undo does not exist yet; a host that fails is held: say hold")
+    return wish
+
+
+def _password_hash(text: str) -> str:
+    if not re.fullmatch(r"[!*]|\$[0-9a-z]+\$[^\s:]+", text):
+        # The text itself may be a password: it is not repeated.
+        raise ValueError("not a hash in crypt(3)'s form, such as openssl passwd -6 makes, nor '!'")
+    return text
+
+
+Name = Annotated[str, Field(pattern=r"^\S(.{0,61}\S)?$")]
+Url = Annotated[str, AfterValidator(_url)]
+Server = Annotated[str, AfterValidator(_server)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Minutes = Annotated[int, Field(ge=1, le=24 * 60)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SiteTable(_Table):
+    """``[site]``."""
+
+    name: Name
+    gateway_url: Url
+
+
+class ProxyTable(_Table):
+    """``[[proxy]]``."""
+
+    name: Name
+    url: Annotated[str, AfterValidator(_proxy_url)]
+    host_url: Url
+
+
+class DomainTable(_Table):
+    """``[[domain]]``."""
+
+    name: Annotated[str, AfterValidator(_domain)]
+    proxy: Name
+    name_servers: tuple[Server, ...] = ()
+
+
+class SubnetTable(_Table):
+    """``[[subnet]]``."""
+
+    name: Name
+    network: IPv4Network
+    range_from: IPv4Address
+    range_to: IPv4Address
+    dynamic_from: IPv4Address | None = None
+    """First address that the DHCP server gives away for a time; only checked, not kept."""
+    dynamic_to: IPv4Address | None = None
+    gateway: IPv4Address | None = None
+    name_servers: tuple[IPv4Address, ...] = ()
+    boot_server: IPv4Address
+    boot_port: Port = 69
+    filenames: dict[Annotated[str, AfterValidator(_loader)], str] = Field(default_factory=dict)
+    dhcp_proxy: Name
+    tftp_proxy: Name
+    domain: Name
+    discovery_options: str = ""
+
+
+class OperatingSystemTable(_Table):
+    """``[[operating_system]]``."""
+
+    name: Name
+    kickstart_version: str = "RHEL9"
+
+
+class PulpTable(_Table):
+    """``[[pulp]]``; its password is in a Prefect block, never in a file."""
+
+    name: Name
+    url: Url
+    credentials: Name
+
+
+class InstallTreeTable(_Table):
+    """``[[install_tree]]``: with ``url``, or with ``pulp`` and ``base_path``."""
+
+    name: Name
+    operating_system: Name
+    url: Url | None = None
+    pulp: Name | None = None
+    base_path: Annotated[str, Field(pattern=r"^[^/\s]+(/[^/\s]+)*$")] | None = None
+    remote: Url | None = None
+    architecture: str = "x86_64"
+    variant: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.url is None) == (self.pulp is None):
+            raise ValueError("give either url, or pulp with base_path")
+        if (self.pulp is None) != (self.base_path is None):
+            raise ValueError("pulp and base_path belong together")
+        if self.remote is not None and self.pulp is None:
+            raise ValueError("only Pulp has a remote: give pulp and base_path, or no remote")
+        return self
+
+
+class HostGroupTable(_Table):
+    """``[[host_group]]``."""
+
+    name: Name
+    operating_system: Name
+    install_tree: Name
+    subnet: Name
+    domain: Name
+    loader: Annotated[str, AfterValidator(_loader)] = "PXELinux"
+    root_password_hash: Annotated[str, AfterValidator(_password_hash)]
+    packages: tuple[str, ...] = ()
+    kernel_options: str = ""
+    kickstart_template: str = "kickstart.ks.j2"
+    after_build: AfterBuild = AfterBuild.LOCAL_BOOT
+    on_failure: Annotated[OnFailure, AfterValidator(_only_hold)] = OnFailure.HOLD
+    candlepin: Annotated[bool, AfterValidator(_not_yet)] = False
+    puppet: Annotated[bool, AfterValidator(_not_yet)] = False
+    install_minutes: Minutes = 60
+    first_boot_minutes: Minutes = 30
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class BmcTable(_Table):
+    """``[[bmc]]``; its secrets are in a Prefect block, never in a file."""
+
+    name: Name
+    mac: Annotated[str, AfterValidator(_mac)]
+    kind: Literal["redfish", "ipmi", "ssh"]
+    credentials: Name
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class DiscoveryRuleTable(_Table):
+    """``[[discovery_rule]]``."""
+
+    name: Name
+    priority: int = 100
+    condition: str
+    host_group: Name
+    host_name: str
+    host_limit: Annotated[int, Field(ge=0)] = 0
+    enabled: bool = True
+
+
+class SiteFile(_Table):
+    """A checked site file."""
+
+    site: SiteTable
+    proxy: tuple[ProxyTable, ...] = ()
+    domain: tuple[DomainTable, ...] = ()
+    subnet: tuple[SubnetTable, ...] = ()
+    operating_system: tuple[OperatingSystemTable, ...] = ()
+    pulp: tuple[PulpTable, ...] = ()
+    install_tree: tuple[InstallTreeTable, ...] = ()
+    host_group: tuple[HostGroupTable, ...] = ()
+    bmc: tuple[BmcTable, ...] = ()
+    discovery_rule: tuple[DiscoveryRuleTable, ...] = ()

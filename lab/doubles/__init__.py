@@ -1,0 +1,1 @@
+"""Stand-ins for outside systems: same protocols, no root, with faults that can be switched on."""

@@ -1,0 +1,220 @@
+"""The operating system that is installed: LabOS, a slim Debian with systemd in RPM packages.
+
+The fewer files, the faster the install: unpacking them is the bulk of it. A part that only some
+sites want becomes a package of its own beside ``labos-base``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+from lab.cache import Cache, key
+from lab.images import debian, rpms
+from lab.images.initramfs import GUEST
+from lab.images.kernel import Kernel
+from lab.images.rpms import Package
+
+__all__ = ["GROUPS", "NAME", "VERSION", "base_package", "kernel_package"]
+
+NAME = "LabOS"
+VERSION = "9"
+
+_OVERLAY = GUEST / "labos"
+_UDHCPC = GUEST / "common" / "udhcpc.sh"
+_PACKAGES = ("systemd", "systemd-sysv", "curl", "iproute2", "busybox-static", "passwd", "rpm")
+_BASE = Package(
+    "labos-base",
+    "Base system of the lab's operating system",
+    provides=("/bin/sh", "bash", "coreutils", "curl", "iproute", "passwd", "rpm", "systemd"),
+)
+_KERNEL = Package(
+    "kernel-labos",
+    "Kernel and initramfs of the lab's operating system",
+    provides=("kernel",),
+    requires=("labos-base",),
+    compressed=True,
+)
+
+GROUPS = f"""\
+<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE comps PUBLIC "-//Red Hat, Inc.//DTD Comps info//EN" "comps.dtd">
+<comps>
+  <group>
+    <id>core</id>
+    <name>Core</name>
+    <description>Smallest installation</description>
+    <default>true</default>
+    <uservisible>false</uservisible>
+    <packagelist>
+      <packagereq type="mandatory">{_BASE.name}</packagereq>
+    </packagelist>
+  </group>
+  <environment>
+    <id>minimal-environment</id>
+    <name>Minimal Install</name>
+    <description>Basic functionality</description>
+    <display_order>1</display_order>
+    <grouplist>
+      <groupid>core</groupid>
+    </grouplist>
+    <optionlist/>
+  </environment>
+</comps>
+"""
+"""The groups by which a kickstart for Enterprise Linux asks for a small system."""
+
+_OS_RELEASE = f"""\
+NAME="{NAME}"
+VERSION="{VERSION}"
+ID=labos
+ID_LIKE="rhel fedora"
+VERSION_ID="{VERSION}"
+PRETTY_NAME="{NAME} {VERSION}"
+"""
+
+_NEVER_OPENED = (
+    "usr/share/bash-completion",
+    "usr/share/polkit-1",
+    "usr/share/initramfs-tools",
+    "usr/share/tabset",
+    "usr/share/menu",
+    "usr/lib/mime",
+    "usr/lib/usrmerge",
+    "usr/lib/*/gconv",
+    "usr/lib/lsb",
+    "usr/lib/kernel",
+    "usr/lib/udev",
+    "usr/lib/init",
+    "usr/lib/systemd/catalog",
+    "usr/lib/systemd/network",
+    "usr/lib/systemd/ntp-units.d",
+    "usr/lib/systemd/user",
+    "usr/lib/systemd/user-*",
+    "usr/lib/systemd/systemd-networkd*",
+    "usr/lib/systemd/systemd-cryptsetup",
+    "usr/lib/systemd/systemd-veritysetup",
+    "usr/lib/systemd/systemd-integritysetup",
+    "usr/lib/systemd/systemd-pull",
+    "usr/lib/systemd/systemd-import*",
+    "usr/lib/systemd/systemd-export",
+    "usr/lib/systemd/systemd-logind",
+    "usr/lib/systemd/system-generators/*",
+    "usr/lib/terminfo/[a-km-uw-z]*",
+    "usr/lib/*/libdb-5*",
+    "usr/sbin/tc",
+    "usr/lib/rpm/*.sh",
+    "usr/lib/rpm/*.prov",
+    "usr/lib/rpm/*.req",
+    "usr/lib/rpm/find*",
+    "usr/lib/rpm/check*",
+    "usr/lib/rpm/brp*",
+    "usr/lib/rpm/fileattrs",
+    "usr/lib/rpm/platform/[a-wyz]*",
+    # What builds, signs and converts packages, and the libraries that only these need.
+    "usr/bin/rpm2*",
+    "usr/bin/rpmbuild",
+    "usr/bin/rpmsign",
+    "usr/bin/rpmspec",
+    "usr/bin/debugedit",
+    "usr/lib/*/librpmbuild*",
+    "usr/lib/*/librpmsign*",
+    "usr/lib/*/libarchive*",
+    "usr/lib/*/libxml2*",
+    "usr/lib/*/libicu*",
+    "usr/lib/*/libstdc++*",
+    "usr/lib/*/liblua5.3-c++*",
+    "usr/lib/*/libdw*",
+    "usr/lib/*/libgomp*",
+    "usr/lib/*/libmvec*",
+    "usr/sbin/arpd",
+    "usr/lib/*/rpm-plugins",
+    "usr/bin/apt*",
+    "etc/cron*",
+    "etc/systemd/system/*.wants",
+    "var/lib/systemd/*",
+    "usr/share/keyrings",
+)
+
+_MASKED = (
+    "getty@.service",
+    "getty-static.service",
+    "serial-getty@.service",
+    "systemd-logind.service",
+    "systemd-pstore.service",
+    "systemd-update-utmp.service",
+    "systemd-update-utmp-runlevel.service",
+    "modprobe@.service",
+    "kmod-static-nodes.service",
+    "dev-hugepages.mount",
+    "dev-mqueue.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "sys-kernel-config.mount",
+    "sys-fs-fuse-connections.mount",
+    "proc-sys-fs-binfmt_misc.automount",
+)
+
+
+async def base_package(cache: Cache) -> Path:
+    """The directory with the RPM of everything but the kernel."""
+
+    async def build_tree(made: Path) -> None:
+        await debian.unpack_tree(made / "tree", _PACKAGES)
+        await asyncio.to_thread(debian.slim, made / "tree")
+
+    async def build(made: Path) -> None:
+        tree = made / "tree"
+        await asyncio.to_thread(shutil.copytree, unpacked / "tree", tree, symlinks=True)
+        await asyncio.to_thread(_make_labos, tree)
+        await rpms.build_package(_BASE, tree, made)
+        await asyncio.to_thread(shutil.rmtree, tree)
+
+    debian_key = key(Path(debian.__file__), *_PACKAGES)
+    unpacked = await cache.product("base-tree", debian_key, build_tree)
+    own = [path for path in sorted(_OVERLAY.rglob("*")) if path.is_file()]
+    made_from = key(debian_key, Path(__file__), Path(rpms.__file__), _UDHCPC, *own)
+    return await cache.product("labos-base", made_from, build)
+
+
+async def kernel_package(cache: Cache, kernel: Kernel, initrd: Path) -> Path:
+    """The directory with the RPM of the kernel and the initramfs that mounts the disk."""
+
+    async def build(made: Path) -> None:
+        boot = made / "tree" / "boot"
+        boot.mkdir(parents=True)
+        shutil.copy(kernel.vmlinuz, boot / "vmlinuz")
+        shutil.copy(initrd, boot / "initrd.gz")
+        await rpms.build_package(_KERNEL, made / "tree", made)
+        await asyncio.to_thread(shutil.rmtree, made / "tree")
+
+    made_from = key(Path(__file__), Path(rpms.__file__), kernel.vmlinuz, initrd)
+    return await cache.product("kernel-labos", made_from, build)
+
+
+def _make_labos(tree: Path) -> None:
+    """Turn Debian's tree into LabOS: its name, its network, and no service that waits for udev."""
+    debian.slim(tree, _NEVER_OPENED)
+    shutil.copytree(_OVERLAY, tree, dirs_exist_ok=True)
+    shutil.copy(_UDHCPC, tree / "etc" / "udhcpc.sh")
+    (tree / "etc" / "udhcpc.sh").chmod(0o755)
+    for os_release in ("etc/os-release", "usr/lib/os-release"):
+        (tree / os_release).unlink(missing_ok=True)
+    (tree / "usr/lib/os-release").write_text(_OS_RELEASE)
+    (tree / "etc/os-release").symlink_to("../usr/lib/os-release")
+    # Debian's rpm would look for its database elsewhere.
+    (tree / "etc/rpm").mkdir(exist_ok=True)
+    (tree / "etc/rpm/macros").write_text("%_dbpath /var/lib/rpm\n")
+    # Empty: the first boot makes one, and is no "first boot" that asks questions.
+    (tree / "etc/machine-id").write_text("")
+    units = tree / "etc/systemd/system"
+    for unit in _MASKED:
+        (units / unit).unlink(missing_ok=True)
+        (units / unit).symlink_to("/dev/null")
+    for target in ("multi-user.target", "network-online.target"):
+        wants = units / f"{target}.wants"
+        wants.mkdir()
+        (wants / "lab-net.service").symlink_to("../lab-net.service")
+    (units / "default.target").unlink(missing_ok=True)
+    (units / "default.target").symlink_to("/usr/lib/systemd/system/multi-user.target")

@@ -1,0 +1,95 @@
+"""Credentials as Prefect blocks: never flow parameters, results, logs or rows of the inventory."""
+
+from __future__ import annotations
+
+from prefect.blocks.core import Block
+from pydantic import SecretStr, ValidationError
+
+from integrations.power.settings import POWER_SETTINGS, PowerSettings
+from integrations.pulp import PulpSettings
+from inventory.models import Bmc, Pulp
+from tasks.company import Problem
+
+__all__ = ["PowerCredentials", "PulpCredentials", "power_settings", "pulp_settings"]
+
+
+class PowerCredentials(Block):
+    """What opens a BMC or a machine's SSH server.
+
+    Example:
+        ```python
+        await PowerCredentials(user="admin", password="…").save("rack-7-bmc")
+        ```
+    """
+
+    _block_type_name = "Rackrise power credentials"
+    _block_type_slug = "rackrise-power-credentials"
+    _description = "User and secret with which Rackrise switches machines."
+
+    user: str
+    """Account on the BMC, or user of the SSH server."""
+    password: SecretStr | None = None
+    """For Redfish and IPMI."""
+    private_key: SecretStr | None = None
+    """For SSH: the key itself."""
+
+
+class PulpCredentials(Block):
+    """Who we are in a Pulp; reading needs the role rpm.viewer, synchronising more.
+
+    Example:
+        ```python
+        await PulpCredentials(user="rackrise", password="…").save("pulp")
+        ```
+    """
+
+    _block_type_name = "Rackrise Pulp credentials"
+    _block_type_slug = "rackrise-pulp-credentials"
+    _description = "User and password with which Rackrise speaks to a Pulp."
+
+    user: str
+    password: SecretStr
+
+
+async def pulp_settings(pulp: Pulp) -> PulpSettings:
+    """Complete a Pulp's settings with the password of the block that it names.
+
+    Raises:
+        Problem: there is no such block.
+    """
+    try:
+        block: PulpCredentials = await PulpCredentials.aload(pulp.credentials)
+    except ValueError as error:
+        raise Problem(
+            f"there are no Pulp credentials {pulp.credentials!r} in Prefect",
+            "Make them with `rackrise content credentials`; then retry.",
+        ) from error
+    return PulpSettings(url=pulp.url, user=block.user, password=block.password)
+
+
+async def power_settings(bmc: Bmc) -> PowerSettings:
+    """Complete a BMC's settings with the secrets of the block that it names.
+
+    The block is read at each attempt, so that a corrected password is used by the next retry.
+
+    Raises:
+        Problem: there is no such block, or the settings are not valid with it.
+    """
+    try:
+        block: PowerCredentials = await PowerCredentials.aload(bmc.credentials)
+    except ValueError as error:
+        raise Problem(
+            f"there are no power credentials {bmc.credentials!r} in Prefect",
+            "Make them with `rackrise bmc credentials`; then retry.",
+        ) from error
+    settings = {**bmc.settings, "kind": bmc.kind, "user": block.user}
+    secrets = {"password": block.password, "private_key": block.private_key}
+    settings |= {key: secret for key, secret in secrets.items() if secret is not None}
+    try:
+        return POWER_SETTINGS.validate_python(settings)
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, one["loc"])) or one["msg"] for one in error.errors())
+        raise Problem(
+            f"the settings of BMC {bmc.name} ({bmc.kind}) are not valid: {wrong}",
+            "Correct them in the site file, or the block that they name; then retry.",
+        ) from None

@@ -1,0 +1,81 @@
+"""Arrow 5 and the ends of the phases: what is decided from what the inventory holds."""
+
+from __future__ import annotations
+
+from prefect import task
+from pydantic import ValidationError
+
+from inventory import builds, callbacks, hosts, orders, rules
+from inventory.context import Arrival, BuildContext
+from inventory.errors import InventoryError
+from inventory.life import Event, HostState
+from inventory.models import BuildOutcome, Callback, CallbackKind, Facts, HostGroup
+from inventory.reports import FirstReport
+from tasks.company import RETRY, Company, Problem, Seen, each, each_arrival
+from tasks.means import means
+
+__all__ = ["judge_first_boot", "weigh_rules"]
+
+
+@task(name="Weigh the discovery rules (5)", **RETRY)
+async def weigh_rules(company: Company) -> Company:
+    """Let the first rule that matches a host's facts ask for its provisioning."""
+    return await each_arrival(company, (), _weigh)
+
+
+async def _weigh(arrival: Arrival) -> Seen:
+    m = means()
+    async with m.sessions.begin() as session:
+        host = await hosts.lock_host(session, arrival.host.id)
+        if host.state is not HostState.DISCOVERED:
+            return Seen(f"the host is {host.state}; rules are for discovered hosts")
+        facts = await session.get(Facts, (host.id, "discovery"))
+        values = facts.values if facts else {}
+        rule = await rules.choose(session, host, values)
+        if rule is None:
+            return Seen("no discovery rule takes the host; it awaits orders")
+        group = await session.get_one(HostGroup, rule.host_group_id)
+        try:
+            name = rules.host_short_name(rule, values, arrival.interface.mac, host.id)
+            asked_by = f"discovery rule {rule.name}"
+            await orders.provision(session, host, group, name=name, asked_by=asked_by, at=m.clock())
+        except InventoryError as error:
+            raise Problem(str(error), "Correct the rule in the site file; then retry.") from error
+    return Seen(f"rule {rule.name} takes the host for {group.name} as {name}")
+
+
+@task(name="Judge the first report (30)", **RETRY)
+async def judge_first_boot(company: Company) -> Company:
+    """Say whether the installed system is what was ordered, and close its build if it is."""
+    return await each(company, (), _judge)
+
+
+async def _judge(context: BuildContext) -> Seen:
+    m = means()
+    async with m.sessions.begin() as session:
+        host = await hosts.lock_host(session, context.build.host_id)
+        if host.state is HostState.IN_OPERATION:
+            return Seen("in operation already")
+        report = await callbacks.latest(session, context.build.id, CallbackKind.REPORT)
+        _check(context, report)
+        await hosts.move(session, host, Event.REPORT, m.clock())
+        await builds.close_build(session, context.build, BuildOutcome.IN_OPERATION, m.clock())
+    return Seen("in operation")
+
+
+def _check(context: BuildContext, report: Callback | None) -> None:
+    name = context.host.name
+    if report is None:
+        raise Problem(f"{name} has sent no report yet", "Wait for it, or start the host again.")
+    try:
+        said = FirstReport.model_validate_json(report.body)
+    except ValidationError as error:
+        raise Problem(
+            f"the first report of {name} cannot be read: {error.errors()[0]['msg']}",
+            "See the callback's body; start the host again so that it reports once more.",
+        ) from error
+    if said.hostname.lower() not in (name, name.partition(".")[0]):
+        raise Problem(
+            f"the installed system calls itself {said.hostname}, not {name}",
+            "See the kickstart's network line and the DHCP host name; then retry.",
+        )

@@ -1,0 +1,269 @@
+"""From what is stored to flow runs: each once, whatever was heard, and whoever died meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+import pytest
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelled, Running
+from sqlmodel import col, select
+
+from deployments import dispatcher as module
+from deployments.dispatcher import Dispatcher
+from inventory import claims, hosts, orders
+from inventory.arrows import Phase
+from inventory.database import CHANNEL_CALLBACKS
+from inventory.life import Event, HostState
+from inventory.listening import listen
+from inventory.models import Callback, CallbackKind, Claim, Interface, now
+from tests.deployments.conftest import Prefect, Working
+from tests.flows.bench import Bench
+
+pytestmark = pytest.mark.long
+
+LATER = timedelta(minutes=1)
+
+
+class Clock:
+    """The present, which tests move on."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return now() + self.ahead
+
+
+class Looks:
+    """Counts how often the worker beside was told to look."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def __call__(self) -> None:
+        self.count += 1
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def dispatcher(bench: Bench, prefect: Prefect, clock: Clock) -> Dispatcher:
+    sessions, phases = bench.database.sessions, prefect.registered.phases
+    return Dispatcher(sessions, prefect.client, phases, "test/1", Looks(), clock)
+
+
+async def all_claims(bench: Bench) -> list[Claim]:
+    async with bench.database.sessions() as session:
+        return list(await session.exec(select(Claim).order_by(col(Claim.id))))
+
+
+async def unhandled(bench: Bench) -> list[CallbackKind]:
+    async with bench.database.sessions() as session:
+        waiting = select(Callback.kind).where(col(Callback.handled_at).is_(None))
+        return [CallbackKind(one) for one in await session.exec(waiting)]
+
+
+async def end_claims(bench: Bench) -> None:
+    """As a run does at its end."""
+    async with bench.database.sessions.begin() as session:
+        for one in await all_claims(bench):
+            await claims.end(session, [one.build_id], one.company, now())
+
+
+def names_in(run: FlowRun) -> list[str]:
+    found: list[str] = run.parameters["hosts"]
+    return sorted(found)
+
+
+async def test_what_a_host_tells_becomes_one_run_with_its_name_and_tag(
+    bench: Bench, prefect: Prefect, dispatcher: Dispatcher
+) -> None:
+    name = await bench.discovered(1)
+    await bench.told(name, CallbackKind.FACTS)
+    await dispatcher.round()
+    (run,) = await prefect.open_runs()
+    assert run.name == f"discovery-intake · {name}"
+    assert sorted(run.tags) == [f"host:{name}", "rackrise"]
+    (claim,) = await all_claims(bench)
+    assert run.parameters == {"hosts": [name], "company": str(claim.company)}
+    assert claim.flow_run_id == run.id
+    assert await unhandled(bench) == []
+
+
+async def test_what_is_told_again_or_looked_at_twice_starts_nothing(
+    bench: Bench, prefect: Prefect, dispatcher: Dispatcher
+) -> None:
+    name = await bench.discovered(1)
+    await bench.told(name, CallbackKind.FACTS)
+    await asyncio.gather(dispatcher.round(), dispatcher.round())
+    await bench.told(name, CallbackKind.FACTS)
+    await dispatcher.round()
+    assert len(await prefect.open_runs()) == 1
+    assert len(await all_claims(bench)) == 1
+    # It waits for the end of the run that is under way.
+    assert await unhandled(bench) == [CallbackKind.FACTS]
+    await end_claims(bench)
+    await dispatcher.round()
+    assert len(await all_claims(bench)) == 2
+
+
+async def test_a_crash_between_claim_and_run_loses_nothing(
+    bench: Bench, prefect: Prefect, dispatcher: Dispatcher
+) -> None:
+    name = await bench.selected(1)
+    build = await bench.build(name)
+    async with bench.database.sessions.begin() as session:
+        await orders.start(session, Phase.INCEPTION, [build.id], at=now())
+    await dispatcher.round()
+    (run,) = await prefect.open_runs()
+    assert names_in(run) == [name]
+
+
+async def test_a_crash_between_run_and_its_record_makes_no_second_run(
+    bench: Bench, prefect: Prefect, dispatcher: Dispatcher
+) -> None:
+    await bench.selected(1)
+    await dispatcher.round()
+    (first,) = await prefect.open_runs()
+    await bench.change(Claim, flow_run_id=None)
+    await dispatcher.round()
+    (second,) = await prefect.open_runs()
+    assert second.id == first.id
+    assert [one.flow_run_id for one in await all_claims(bench)] == [first.id]
+
+
+async def test_a_report_that_comes_early_waits_for_its_phase(
+    bench: Bench, dispatcher: Dispatcher
+) -> None:
+    name = await bench.at(1, HostState.INSTALLED)
+    await bench.told(name, CallbackKind.BUILT)
+    await bench.told(name, CallbackKind.REPORT)
+    await dispatcher.round()
+    assert [one.phase for one in await all_claims(bench)] == [Phase.ANACONDA]
+    assert await unhandled(bench) == [CallbackKind.REPORT]
+    await end_claims(bench)
+    async with bench.database.sessions.begin() as session:
+        await hosts.move(session, await hosts.named(session, name), Event.NETBOOT_ENDED, now())
+    await dispatcher.round()
+    assert [one.phase for one in await all_claims(bench)] == [Phase.ANACONDA, Phase.FIRST_BOOT]
+    assert await unhandled(bench) == []
+
+
+async def test_facts_of_a_host_in_build_are_settled_and_start_nothing(
+    bench: Bench, dispatcher: Dispatcher
+) -> None:
+    name = await bench.at(1, HostState.INSTALLING)
+    await bench.told(name, CallbackKind.FACTS)
+    await dispatcher.round()
+    assert await all_claims(bench) == []
+    assert await unhandled(bench) == []
+
+
+async def test_hosts_of_a_subnet_travel_together_up_to_a_bound(
+    bench: Bench, prefect: Prefect, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_TOGETHER", 2)
+    names = [await bench.selected(number) for number in range(1, 5)]
+    async with bench.database.sessions.begin() as session:
+        # The last one booted in a subnet that nobody has described.
+        last = (await session.exec(select(Interface).order_by(col(Interface.id).desc()))).first()
+        assert last is not None
+        last.subnet_id = None
+    await dispatcher.round()
+    travelling = sorted(names_in(run) for run in await prefect.open_runs())
+    assert travelling == [names[:2], [names[2]], [names[3]]]
+
+
+async def test_a_run_that_was_cancelled_before_it_began_holds_its_hosts(
+    bench: Bench, prefect: Prefect, dispatcher: Dispatcher, clock: Clock
+) -> None:
+    name = await bench.selected(1)
+    await dispatcher.round()
+    (run,) = await prefect.open_runs()
+    await prefect.client.set_flow_run_state(run.id, Cancelled(), force=True)
+    clock.ahead = LATER
+    await dispatcher.round()
+    assert (await bench.host(name)).state is HostState.HELD
+    assert "was cancelled in Prefect" in ((await bench.build(name)).held_reason or "")
+    assert await bench.retry(name) is Phase.INCEPTION
+
+
+async def test_a_run_that_was_deleted_before_it_began_is_made_again(
+    bench: Bench, prefect: Prefect, dispatcher: Dispatcher, clock: Clock
+) -> None:
+    name = await bench.discovered(1)
+    await bench.told(name, CallbackKind.FACTS)
+    await dispatcher.round()
+    (run,) = await prefect.open_runs()
+    await prefect.client.delete_flow_run(run.id)
+    clock.ahead = LATER
+    await dispatcher.round()
+    await dispatcher.round()
+    (again,) = await prefect.open_runs()
+    assert again.id != run.id
+    assert names_in(again) == [name]
+    with pytest.raises(ObjectNotFound):
+        await prefect.client.read_flow_run(run.id)
+
+
+async def test_the_runs_of_a_dead_worker_are_scheduled_for_the_living(
+    bench: Bench, prefect: Prefect, dispatcher: Dispatcher
+) -> None:
+    await bench.selected(1)
+    await dispatcher.round()
+    (run,) = await prefect.open_runs()
+    (claim,) = await all_claims(bench)
+    async with bench.database.sessions.begin() as session:
+        await claims.renew(session, "dead/1", now() - timedelta(seconds=1))
+        await claims.adopt(session, claim.company, "dead/1", run.id)
+    await prefect.client.set_flow_run_state(run.id, Running(), force=True)
+    await dispatcher.round()
+    assert [one.worker for one in await all_claims(bench)] == [None]
+    assert (await prefect.client.read_flow_run(run.id)).state_type is StateType.SCHEDULED
+
+
+async def test_the_runs_of_a_living_worker_are_left_alone(
+    bench: Bench, prefect: Prefect, dispatcher: Dispatcher, clock: Clock
+) -> None:
+    await bench.selected(1)
+    await dispatcher.round()
+    (run,) = await prefect.open_runs()
+    (claim,) = await all_claims(bench)
+    async with bench.database.sessions.begin() as session:
+        await claims.renew(session, "slow/1", now() + timedelta(minutes=5))
+        await claims.adopt(session, claim.company, "slow/1", run.id)
+    await prefect.client.set_flow_run_state(run.id, Running(), force=True)
+    clock.ahead = LATER
+    await dispatcher.round()
+    assert [one.worker for one in await all_claims(bench)] == ["slow/1"]
+    assert (await prefect.client.read_flow_run(run.id)).state_type is StateType.RUNNING
+
+
+async def test_a_phase_begins_within_seconds_of_what_the_host_told(
+    bench: Bench, prefect: Prefect, working: Working, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with working() as worker, listen(bench.database.url, CHANNEL_CALLBACKS) as listener:
+        phases = prefect.registered.phases
+        made = Dispatcher(bench.database.sessions, prefect.client, phases, "test/1", worker.look)
+        rounds = asyncio.create_task(made.run(listener))
+        took = []
+        for number in range(1, 4):
+            name = await bench.at(number, HostState.INSTALLED)
+            told = now()
+            await bench.told(name, CallbackKind.BUILT)
+            async with asyncio.timeout(20):
+                while (began := (await bench.steps(name))[28].started_at) is None:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            took.append((began - told).total_seconds())
+        rounds.cancel()
+        await asyncio.gather(rounds, return_exceptions=True)
+    with capsys.disabled():
+        print(f" callback to first task: {', '.join(f'{one:.2f} s' for one in took)}", end=" ")
+    # Two seconds are what is asked of an idle machine.
+    assert sorted(took)[1] < 6

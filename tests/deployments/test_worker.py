@@ -1,0 +1,148 @@
+"""Runs in this process: started, retried and cancelled by people, each in a context of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import pytest
+from prefect.client.schemas.objects import StateType
+from prefect.states import AwaitingRetry, Cancelling, Scheduled
+
+from inventory.arrows import Phase
+from inventory.life import HostState
+from inventory.models import StepState
+from lab.doubles.dhcp import Fault
+from tests.deployments.conftest import Prefect, Working
+from tests.flows.bench import Bench
+
+pytestmark = pytest.mark.long
+
+
+async def asked(prefect: Prefect, *hosts: str, group: str = "plain", name: str = "") -> UUID:
+    """A run of inception as Prefect's own form makes it."""
+    run = await prefect.client.create_flow_run_from_deployment(
+        prefect.registered.phases[Phase.INCEPTION],
+        parameters={"hosts": list(hosts), "host_group": group, "name": name},
+    )
+    return run.id
+
+
+async def reaches(bench: Bench, name: str, number: int) -> None:
+    """Wait until a step of a host is being worked on."""
+    async with asyncio.timeout(20):
+        while (await bench.steps(name))[number].state is not StepState.RUNNING:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_the_form_asks_for_hosts_and_host_group(prefect: Prefect) -> None:
+    found = await prefect.client.read_deployment_by_name("inception/inception")
+    form = found.parameter_openapi_schema
+    assert form is not None
+    fields = form["properties"]
+    assert form["required"] == ["hosts"]
+    assert fields["hosts"]["type"] == "array"
+    assert "Names of the hosts" in fields["hosts"]["description"]
+    assert "host group" in fields["host_group"]["description"]
+    assert found.enforce_parameter_schema
+
+
+async def test_a_run_that_a_person_started_gets_the_name_and_the_tag_of_its_host(
+    bench: Bench, prefect: Prefect, working: Working
+) -> None:
+    found = await bench.discovered(1)
+    async with working():
+        run = await prefect.ended(await asked(prefect, found, name="web01"))
+    assert run.state is not None
+    assert run.state.is_completed()
+    assert run.name == "inception · web01.lab.example"
+    assert sorted(run.tags) == ["host:web01.lab.example", "rackrise"]
+    assert (await bench.host("web01.lab.example")).state is HostState.REBOOTING
+    assert (await bench.build("web01.lab.example")).asked_by == "a run started in Prefect"
+
+
+async def test_a_run_that_names_an_unknown_host_fails_with_a_sentence(
+    bench: Bench, prefect: Prefect, working: Working
+) -> None:
+    async with working():
+        run = await prefect.ended(await asked(prefect, "nobody.lab.example"))
+    assert run.state is not None
+    assert run.state.is_failed()
+    assert "there is no host 'nobody.lab.example'" in (run.state.message or "")
+
+
+async def test_a_retry_in_prefect_goes_on_at_the_step_that_failed(
+    bench: Bench, prefect: Prefect, working: Working
+) -> None:
+    found, name = await bench.discovered(1), "web01.lab.example"
+    bench.put_dns(name, "A", "192.0.2.77")
+    async with working():
+        run = await prefect.ended(await asked(prefect, found, name="web01"))
+        assert run.state is not None
+        assert run.state.is_failed()
+        assert (await bench.host(name)).state is HostState.HELD
+        before = {number: one.ended_at for number, one in (await bench.steps(name)).items()}
+        changes = bench.dhcp.commands["config-set"]
+        bench.drop_dns(name, "A")
+        await prefect.client.set_flow_run_state(run.id, AwaitingRetry(), force=True)
+        run = await prefect.ended(run.id)
+    assert run.state is not None
+    assert run.state.is_completed()
+    assert (await bench.host(name)).state is HostState.REBOOTING
+    after = {number: one.ended_at for number, one in (await bench.steps(name)).items()}
+    assert [after[number] for number in range(6, 14)] == [before[number] for number in range(6, 14)]
+    assert bench.dhcp.commands["config-set"] == changes
+
+
+async def test_a_run_that_is_cancelled_in_prefect_stops_and_holds_its_host(
+    bench: Bench, prefect: Prefect, working: Working
+) -> None:
+    name, other = await bench.selected(1), await bench.selected(2)
+    bench.dhcp.fault = Fault.SILENT
+    async with working():
+        run_id = await asked(prefect, name, group="")
+        await reaches(bench, name, 7)
+        await prefect.client.set_flow_run_state(run_id, Cancelling())
+        # Prefect's engine calls it crashed for a moment.
+        await prefect.becomes(run_id, StateType.CANCELLED)
+        build = await bench.build(name)
+        assert (await bench.host(name)).state is HostState.HELD
+        assert build.held_reason == "the flow run was cancelled"
+        # The worker has lost nothing but that run.
+        bench.dhcp.fault = Fault.NONE
+        after = await prefect.ended(await asked(prefect, other, group=""))
+        assert after.state is not None
+        assert after.state.is_completed()
+    assert await bench.retry(name) is Phase.INCEPTION
+
+
+async def test_each_run_knows_itself_and_no_other(
+    bench: Bench, prefect: Prefect, working: Working
+) -> None:
+    found = [await bench.discovered(number) for number in range(1, 5)]
+    async with working():
+        runs = [
+            await asked(prefect, one, name=f"web{number:02d}")
+            for number, one in enumerate(found, 1)
+        ]
+        for run in runs:
+            await prefect.ended(run)
+    for number, run in enumerate(runs, 1):
+        arrows = await bench.steps(f"web{number:02d}.lab.example")
+        assert {arrows[step].flow_run_id for step in range(7, 18)} == {run}
+
+
+async def test_a_run_that_is_scheduled_again_while_it_runs_is_not_run_twice(
+    bench: Bench, prefect: Prefect, working: Working
+) -> None:
+    name = await bench.selected(1)
+    bench.dhcp.fault = Fault.SILENT
+    async with working() as worker:
+        run = await asked(prefect, name, group="")
+        await reaches(bench, name, 7)
+        await prefect.client.set_flow_run_state(run, Scheduled(), force=True)
+        assert await worker.get_and_submit_flow_runs() == []
+        bench.dhcp.fault = Fault.NONE
+        await prefect.ended(run)
+    assert (await bench.host(name)).state is HostState.REBOOTING
+    assert bench.images.reboots == ["192.0.2.100"]

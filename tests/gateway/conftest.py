@@ -1,0 +1,119 @@
+"""A gateway over an empty inventory with one site, and hosts at any point of their lives."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import ip_network
+
+import httpx
+import pytest
+from sqlmodel import col, select
+
+from gateway.app import create_app
+from gateway.settings import GatewaySettings
+from inventory import steps
+from inventory.builds import hold, keep_token, keep_tree, set_group
+from inventory.hosts import move, take_name
+from inventory.life import Event, HostState
+from inventory.models import Build, Callback, Host, HostGroup, Step
+from tests.conftest import Database
+from tests.inventory.world import discovered, later, make_group
+
+HOST = "192.0.2.77"
+PROXY = "192.0.2.9"
+_WAY = (
+    (Event.SELECT, HostState.SELECTED),
+    (Event.PREPARE, HostState.PREPARING),
+    (Event.REBOOT, HostState.REBOOTING),
+    (Event.KICKSTART, HostState.INSTALLING),
+    (Event.BUILT, HostState.INSTALLED),
+    (Event.NETBOOT_ENDED, HostState.FIRST_BOOT),
+)
+
+
+def token(number: int) -> str:
+    """The build token of the test's host with a number."""
+    return f"token-of-host-{number}"
+
+
+@dataclass
+class World:
+    """One gateway and its inventory."""
+
+    database: Database
+    group: HostGroup
+    settings: GatewaySettings
+    seconds: float = 100
+    clients: list[httpx.AsyncClient] = field(default_factory=list)
+
+    def now(self) -> datetime:
+        """A clock that goes on by a second each time it is read."""
+        self.seconds += 1
+        return later(self.seconds)
+
+    def client(self, address: str = HOST) -> httpx.AsyncClient:
+        """Calls the gateway from an address."""
+        app = create_app(self.settings, self.database.sessions, self.now)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 1))
+        made = httpx.AsyncClient(transport=transport, base_url="http://gateway")
+        self.clients.append(made)
+        return made
+
+    async def host(self, number: int, state: HostState) -> tuple[Host, Build]:
+        """A host with a token, at a point of its life."""
+        host, build = await discovered(self.database.sessions, number)
+        async with self.database.sessions.begin() as session:
+            host = await session.get_one(Host, host.id)
+            await take_name(session, host, f"web{number}.example.org")
+            await set_group(session, build, self.group, "test")
+            await keep_token(session, build, token(number))
+            await keep_tree(session, build, url="http://192.0.2.1/tree/", pin=None)
+            for event, target in _WAY:
+                if host.state is state:
+                    break
+                await move(session, host, event, later(target is HostState.INSTALLING))
+        assert (await self.state(host.id)) is state
+        return host, build
+
+    async def hold(self, build: Build, reason: str) -> None:
+        async with self.database.sessions.begin() as session:
+            await hold(session, build, step=22, reason=reason, advice="", at=later(50))
+
+    async def state(self, host_id: int) -> HostState:
+        async with self.database.sessions.begin() as session:
+            return (await session.get_one(Host, host_id)).state
+
+    async def build(self, build: Build) -> Build:
+        async with self.database.sessions.begin() as session:
+            return await session.get_one(Build, build.id)
+
+    async def steps(self, build: Build) -> dict[int, Step]:
+        async with self.database.sessions.begin() as session:
+            return (await steps.states(session, [build.id]))[build.id]
+
+    async def callbacks(self) -> list[Callback]:
+        async with self.database.sessions.begin() as session:
+            return list(await session.exec(select(Callback).order_by(col(Callback.id))))
+
+
+@pytest.fixture
+async def world(database: Database) -> AsyncIterator[World]:
+    async with database.sessions.begin() as session:
+        group = await make_group(session, packages=["@core"], kernel_options="console=ttyS0")
+    settings = GatewaySettings(
+        database_url=database.url,
+        trusted_proxies=(ip_network(PROXY),),
+        kickstart_limit=3,
+    )
+    made = World(database, group, settings)
+    yield made
+    for client in made.clients:
+        await client.aclose()
+
+
+@pytest.fixture
+def client(world: World) -> httpx.AsyncClient:
+    """A host's curl."""
+    return world.client()

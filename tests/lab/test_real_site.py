@@ -1,0 +1,484 @@
+"""From power-on to in operation with real servers and machines, each arrow with its evidence."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Literal
+from uuid import UUID
+
+import psutil
+import pytest
+import pytest_asyncio
+import sqlalchemy as sa
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterName,
+)
+from sqlmodel import col, select
+
+from deployments.up import Up, up
+from integrations.bootfiles import host_paths
+from integrations.records import Loader as BootLoader
+from inventory import hosts
+from inventory.arrows import ARROWS, Evidence
+from inventory.builds import latest_build, token_hash
+from inventory.database import AsyncSession, Sessions, make_engine, make_sessions
+from inventory.life import HostState
+from inventory.models import Build, Callback, CallbackKind, Effect, StepState
+from inventory.overview import ArrowRow, HostRow, arrows_of_host, fleet
+from lab.demo import data_directory
+from lab.images import build as build_images
+from lab.namespace import run
+from lab.process import until
+from lab.pulp_install import ADMIN_PASSWORD
+from lab.qemu import Loader, Machine
+from lab.reach import reach
+from lab.real import BMC_CREDENTIALS, DOMAIN, REVERSE, RealSite, real_site
+from lab.site import PULP_CREDENTIALS
+from tasks.desired import build_token
+from tests.lab.real_world import boot_files, records, reservations
+
+pytestmark = [
+    pytest.mark.machines,
+    pytest.mark.timeout(900),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+ARRIVAL_SECONDS = 400.0
+COMMAND_SECONDS = 60.0
+FIRST_DYNAMIC, LAST_DYNAMIC = IPv4Address("192.0.2.100"), IPv4Address("192.0.2.199")
+MARK = "RACKRISE_TEST_MARK"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A site: which DHCP server, which machines, which of them have a BMC, whether with a Pulp."""
+
+    dhcp: Literal["kea", "isc"]
+    loaders: Sequence[Loader]
+    bmcs: Sequence[str] = ()
+    pulp: bool = False
+
+
+SETTINGS = {
+    "kea": Setting("kea", (Loader.IPXE, Loader.IPXE), bmcs=("node2",)),
+    "isc": Setting("isc", (Loader.PXELINUX, Loader.GRUB2_UEFI), pulp=True),
+}
+
+
+@dataclass(frozen=True)
+class Less:
+    """Arrows that are not observed, where, and why that is all that can be had."""
+
+    numbers: Sequence[int]
+    evidence: Evidence | None
+    """None: not asked for."""
+    why: str
+    dhcp: Sequence[str] = ("kea", "isc")
+    with_bmc: bool = True
+
+
+LESS = (
+    Less((1,), Evidence.IMPLIED, "without a BMC nobody sees the button pressed", with_bmc=False),
+    Less((3, 19), Evidence.IMPLIED, "what the boot server gave to whom is not read"),
+    Less((18, 30), Evidence.IMPLIED, "dhcpd keeps no lease for a fixed address", dhcp=("isc",)),
+    Less((22,), Evidence.REPORTED, "the installer says so; the tree's server is not asked"),
+    Less((23, 25, 26), None, "the host group has no Candlepin"),
+    Less((24, 31, 32, 33, 34), None, "the host group has no Puppet"),
+)
+"""All exceptions from "observed"."""
+
+
+def promised(setting: Setting, machine: Machine) -> dict[int, Evidence | None]:
+    """The evidence that each arrow of a machine must have."""
+    evidence: dict[int, Evidence | None] = {one.number: Evidence.OBSERVED for one in ARROWS}
+    for less in LESS:
+        if setting.dhcp in less.dhcp and (less.with_bmc or machine.name not in setting.bmcs):
+            evidence |= dict.fromkeys(less.numbers, less.evidence)
+    return evidence
+
+
+@dataclass
+class Cycle:
+    """A site whose hosts have all been taken from power-on to in operation."""
+
+    setting: Setting
+    site: RealSite
+    here: Up
+    sessions: Sessions
+    dns_port: int
+    rows: dict[str, HostRow] = field(default_factory=dict)
+    """By MAC address, as they have arrived."""
+    powered: dict[tuple[str, int], float] = field(default_factory=dict)
+    """CPU seconds of each machine and process of QEMU."""
+
+    async def command(self, *words: str, **environment: str) -> str:
+        """What ``rackrise`` prints, on the site's network."""
+        process = await asyncio.create_subprocess_exec(
+            *self.site.namespace.command(sys.executable, "-m", "cli.main", *words),
+            env={**os.environ, **self.here.environment, **environment},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        printed, complained = await asyncio.wait_for(process.communicate(), COMMAND_SECONDS)
+        assert process.returncode == 0, complained.decode()
+        return printed.decode()
+
+    async def power_on(self) -> None:
+        """Arrow 1: by BMC where there is one, else by hand."""
+        for machine in self.site.machines:
+            if machine.name in self.setting.bmcs:
+                assert (await self.command("bmc", "state", machine.name)).strip() == "off"
+                assert (await self.command("bmc", "on", machine.name)).strip() == "on"
+                assert machine.is_on()
+            else:
+                machine.power_on()
+
+    async def synchronise(self) -> None:
+        """Have Pulp get the tree, as an operator would."""
+        name = (await self.command("content", "sync")).removeprefix("started as ").partition(";")[0]
+        chosen = FlowRunFilter(name=FlowRunFilterName(any_=[name]))
+        async with PrefectClient(f"{self.here.prefect_url}/api") as client:
+
+            async def ended() -> bool:
+                (run,) = await client.read_flow_runs(flow_run_filter=chosen)
+                assert run.state is not None
+                assert run.state.is_completed() or not run.state.is_final(), run.state.message
+                return run.state.is_completed()
+
+            await until(ended, what="Pulp has the tree", deadline=COMMAND_SECONDS, every=0.5)
+
+    async def arrive(self) -> None:
+        """Wait until all hosts are in operation, and fail at once when one is held."""
+        began = time.monotonic()
+
+        async def arrived() -> bool:
+            async with self.sessions() as session:
+                self.rows = {one.mac or "": one for one in await fleet(session)}
+            for machine in self.site.machines:
+                pid, cost = machine.switch.pid(), machine.cpu_seconds()
+                if pid is not None and cost is not None:
+                    self.powered[machine.name, pid] = cost
+            states = [one.state for one in self.rows.values()]
+            return HostState.HELD in states or (
+                len(states) == len(self.site.machines) and set(states) == {HostState.IN_OPERATION}
+            )
+
+        try:
+            await until(arrived, what="all hosts arrive", deadline=ARRIVAL_SECONDS, every=0.5)
+        except TimeoutError as error:
+            pytest.fail(f"{error}: {self._told()}")
+        if any(one.state != HostState.IN_OPERATION for one in self.rows.values()):
+            pytest.fail(self._told())
+        for machine in self.site.machines:
+            cost = sum(one for (name, _), one in self.powered.items() if name == machine.name)
+            print(f"{machine.name} ({machine.loader}): {cost:.0f} s CPU")
+        print(f"all in operation {time.monotonic() - began:.0f} s after power-on")
+
+    def _told(self) -> str:
+        words = [f"{one.name} is {one.state}: {one.held_reason}" for one in self.rows.values()]
+        words += [f"{one.name} ends with:\n{one.tail(40)}" for one in self.site.machines]
+        return "\n".join(words)
+
+    async def build(self, session: AsyncSession, machine: Machine) -> Build:
+        """The build of a machine's host."""
+        host = await hosts.named(session, self.rows[machine.mac].name)
+        build = await latest_build(session, host.id)
+        assert build is not None
+        return build
+
+    async def arrows(self, machine: Machine) -> dict[int, ArrowRow]:
+        """The arrows of a machine's host."""
+        async with self.sessions() as session:
+            rows = await arrows_of_host(session, self.rows[machine.mac].name)
+        return {one.number: one for one in rows}
+
+    async def effects(self) -> list[dict[str, object]]:
+        """What Rackrise remembers to have changed."""
+        async with self.sessions() as session:
+            found = await session.exec(select(Effect).order_by(col(Effect.id)))
+            return [one.model_dump() for one in found]
+
+    def logs(self) -> dict[str, str]:
+        """What each of our programs has written."""
+        data = Path(self.here.environment["PREFECT_HOME"]).parent
+        return {one.stem: one.read_text(errors="replace") for one in data.glob("*.log")}
+
+    async def world(self) -> tuple[object, ...]:
+        """Everything outside in which a second change would show."""
+        return (
+            reservations(self.site.dhcp),
+            await records((DOMAIN, REVERSE), self.dns_port),
+            boot_files(self.site.tftp_root),
+            [one.switch.pid() for one in self.site.machines],
+        )
+
+    def boot_path(self, machine: Machine) -> str:
+        """The configuration that a machine's loader asks for first."""
+        loader = {
+            Loader.IPXE: BootLoader.IPXE,
+            Loader.PXELINUX: BootLoader.PXELINUX,
+            Loader.GRUB2_UEFI: BootLoader.GRUB2,
+        }[machine.loader]
+        return host_paths(loader, machine.mac)[0]
+
+
+@asynccontextmanager
+async def bring_up(name: str) -> AsyncIterator[Cycle]:
+    """Build a site, take its hosts into operation; afterwards nothing of it may be left."""
+    setting, images = SETTINGS[name], await build_images()
+    namespace = f"rr-{os.getpid()}-{name}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(MARK, namespace)
+        async with AsyncExitStack() as stack:
+            data = stack.enter_context(data_directory())
+            # Sockets lie in it, and their paths must be short.
+            directory = Path(
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="rr-", dir="/var/lib"))
+            )
+            site = await stack.enter_async_context(
+                real_site(
+                    directory,
+                    images,
+                    name=namespace,
+                    loaders=setting.loaders,
+                    dhcp=setting.dhcp,
+                    bmcs=setting.bmcs,
+                    with_pulp=setting.pulp,
+                )
+            )
+            here = await stack.enter_async_context(up(site.place(data)))
+            engine = make_engine(here.environment["RACKRISE_DATABASE_URL"], pool_size=2)
+            stack.push_async_callback(engine.dispose)
+            dns_port = await stack.enter_async_context(
+                reach(site.namespace, site.dns.port, site.dns.address)
+            )
+            cycle = Cycle(setting, site, here, make_sessions(engine), dns_port)
+            if site.bmc is not None:
+                await cycle.command(
+                    *("bmc", "credentials", BMC_CREDENTIALS, "--user", site.bmc.user),
+                    RACKRISE_BMC_PASSWORD=site.bmc.password,
+                )
+            if setting.pulp:
+                await cycle.command(
+                    *("content", "credentials", PULP_CREDENTIALS, "--user", "admin"),
+                    RACKRISE_PULP_PASSWORD=ADMIN_PASSWORD,
+                )
+                await cycle.synchronise()
+            await cycle.power_on()
+            await cycle.arrive()
+            yield cycle
+    assert processes(namespace) == []
+    assert namespace not in await run("ip", "netns", "list")
+    assert [one for one in (data, directory) if one.exists()] == []
+
+
+def processes(mark: str) -> list[str]:
+    """What still runs of all that was started for a site."""
+    found = []
+    for one in psutil.process_iter():
+        try:
+            if one.environ().get(MARK) == mark:
+                found.append(" ".join(one.cmdline()))
+        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    return found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=list(SETTINGS))
+async def cycle(request: pytest.FixtureRequest) -> AsyncIterator[Cycle]:
+    """One bring-up of each site for all tests."""
+    async with bring_up(request.param) as arrived:
+        assert processes(arrived.site.namespace.name), "the mark marks nothing"
+        yield arrived
+
+
+async def test_each_arrow_has_the_evidence_that_was_promised(cycle: Cycle) -> None:
+    for machine in cycle.site.machines:
+        arrows = await cycle.arrows(machine)
+        expected = promised(cycle.setting, machine)
+        assert len(expected) == 34
+        assert {number: (one.state, one.evidence, one.error) for number, one in arrows.items()} == {
+            number: (StepState.DONE if evidence else StepState.NOT_ASKED, evidence, None)
+            for number, evidence in expected.items()
+        }, machine.name
+        assert all(one.seen for number, one in arrows.items() if expected[number])
+
+
+async def test_a_bmc_is_told_to_boot_the_network_and_believed_when_it_says_so(
+    cycle: Cycle,
+) -> None:
+    for machine in cycle.site.machines:
+        seen = (await cycle.arrows(machine))[17].seen
+        if machine.name in cycle.setting.bmcs:
+            assert "set to the network and read back" in seen
+            assert "restarted through its BMC, which says on" in seen
+            # Used up by the restart: the next one is the disk's again.
+            assert machine.switch.override() is None
+        else:
+            assert "took the order and fell silent" in seen
+
+
+async def test_each_server_holds_one_record_of_each_host_and_none_besides(cycle: Cycle) -> None:
+    rows = cycle.rows.values()
+    assert reservations(cycle.site.dhcp) == sorted((one.mac, one.ip) for one in rows)
+    expected = {f"ns.{DOMAIN} A": [cycle.site.dns.address]}
+    for one in rows:
+        assert one.ip is not None
+        expected[f"{one.name} A"] = [one.ip]
+        expected[f"{IPv4Address(one.ip).reverse_pointer} PTR"] = [one.name]
+    held = await records((DOMAIN, REVERSE), cycle.dns_port)
+    assert {key: one for key, one in held.items() if not key.endswith(" serial")} == expected
+
+
+async def test_the_boot_server_sends_each_host_to_its_own_disk(
+    cycle: Cycle, tmp_path: Path
+) -> None:
+    words = {
+        Loader.IPXE: "#!ipxe\nexit\n",
+        Loader.PXELINUX: "LOCALBOOT 0",
+        Loader.GRUB2_UEFI: "chainloader",
+    }
+    for machine in cycle.site.machines:
+        path, got = cycle.boot_path(machine), tmp_path / machine.name
+        await cycle.site.namespace.run(
+            "tftp", cycle.site.namespace.address, "-c", "get", path, str(got)
+        )
+        assert words[machine.loader] in got.read_text()
+        assert "inst.ks" not in got.read_text()
+
+
+async def test_each_host_called_from_the_address_that_it_had(cycle: Cycle) -> None:
+    for machine in cycle.site.machines:
+        reserved = cycle.rows[machine.mac].ip
+        async with cycle.sessions() as session:
+            build = await cycle.build(session, machine)
+            told = await session.exec(
+                select(Callback.kind, Callback.remote).where(col(Callback.host_id) == build.host_id)
+            )
+            calls = Counter(told)
+        facts = [IPv4Address(one) for kind, one in calls if kind is CallbackKind.FACTS]
+        assert facts
+        assert all(FIRST_DYNAMIC <= one <= LAST_DYNAMIC for one in facts)
+        later = {kind: remote for kind, remote in calls if kind is not CallbackKind.FACTS}
+        assert later == dict.fromkeys(
+            (
+                CallbackKind.KICKSTART,
+                CallbackKind.PROGRESS,
+                CallbackKind.BUILT,
+                CallbackKind.REPORT,
+            ),
+            reserved,
+        )
+        assert calls[CallbackKind.BUILT, reserved or ""] == 1
+        assert calls[CallbackKind.REPORT, reserved or ""] == 1
+
+
+async def test_no_token_is_kept_anywhere(cycle: Cycle) -> None:
+    environment = cycle.here.environment
+    urls = (
+        environment["RACKRISE_DATABASE_URL"],
+        environment["PREFECT_API_DATABASE_CONNECTION_URL"],
+    )
+    key = environment["RACKRISE_TOKEN_KEY"].encode()
+    said = "".join(cycle.logs().values())
+    for machine in cycle.site.machines:
+        async with cycle.sessions() as session:
+            build = await cycle.build(session, machine)
+        token = build_token(key, build.id)
+        assert build.token_hash == token_hash(token)
+        assert await tables_with(urls[0], build.token_hash) == ["build"]
+        assert [await tables_with(url, token) for url in urls] == [[], []]
+        assert cycle.rows[machine.mac].name in said
+        assert token not in said
+
+
+async def test_a_machine_installs_from_the_tree_that_its_build_began_with(cycle: Cycle) -> None:
+    pulp = cycle.site.pulp
+    asked = (cycle.site.site_file.parent / "tree.log").read_text()
+    for machine in cycle.site.machines:
+        async with cycle.sessions() as session:
+            build = await cycle.build(session, machine)
+        address = cycle.rows[machine.mac].ip
+        assert build.tree_url is not None
+        if pulp is None:
+            assert build.tree_pin is None
+            assert f"{address}:" in asked
+        else:
+            assert build.tree_url == f"{pulp.content_url}{build.tree_pin}"
+            # Upstream was asked by Pulp, and by no machine.
+            assert f"{address}:" not in asked
+
+
+async def test_none_of_our_programs_failed_on_the_way(cycle: Cycle) -> None:
+    logs = cycle.logs()
+    for name in ("gateway", "site", "worker"):
+        found = logs[name].find("Traceback")
+        assert found < 0, f"{name}: {logs[name][max(0, found - 500) :][:4000]}"
+
+
+async def test_hosts_that_are_late_are_looked_for_every_minute(cycle: Cycle) -> None:
+    async with PrefectClient(cycle.here.environment["PREFECT_API_URL"]) as client:
+        runs = await client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=["attend"]))
+        )
+    assert any(one.state is not None and one.state.is_completed() for one in runs)
+
+
+async def tables_with(url: str, text: str) -> list[str]:
+    """The tables of a database that hold a text in any column."""
+    engine = make_engine(url, pool_size=1)
+    try:
+        async with engine.connect() as connection:
+            names = await connection.run_sync(lambda to: sa.inspect(to).get_table_names())
+            holding = []
+            for name in names:
+                query = f'SELECT count(*) FROM "{name}" AS one WHERE one::text LIKE :text'
+                found = await connection.scalar(sa.text(query), {"text": f"%{text}%"})
+                if found:
+                    holding.append(name)
+            return holding
+    finally:
+        await engine.dispose()
+
+
+async def test_the_identical_run_started_again_makes_no_second_change(cycle: Cycle) -> None:
+    first: set[UUID] = set()
+    for machine in cycle.site.machines:
+        run_id = (await cycle.arrows(machine))[12].flow_run_id
+        assert run_id is not None
+        first.add(run_id)
+    before, remembered = await cycle.world(), await cycle.effects()
+    arrows = [await cycle.arrows(one) for one in cycle.site.machines]
+    async with PrefectClient(cycle.here.environment["PREFECT_API_URL"]) as client:
+        for run_id in first:
+            original = await client.read_flow_run(run_id)
+            assert original.deployment_id is not None
+            again = await client.create_flow_run_from_deployment(
+                original.deployment_id, parameters=original.parameters
+            )
+
+            async def ended(again_id: UUID = again.id) -> bool:
+                state = (await client.read_flow_run(again_id)).state
+                return state is not None and state.is_final()
+
+            await until(ended, what="the second run ends", deadline=COMMAND_SECONDS, every=0.2)
+            state = (await client.read_flow_run(again.id)).state
+            assert state is not None
+            assert state.is_completed(), state
+    assert await cycle.world() == before
+    assert await cycle.effects() == remembered
+    assert [await cycle.arrows(one) for one in cycle.site.machines] == arrows

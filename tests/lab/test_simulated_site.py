@@ -1,0 +1,214 @@
+"""The whole product on a simulated site: from power-on to in operation, whatever hosts do wrong."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+
+from deployments.up import Up, up
+from inventory.arrows import Evidence
+from inventory.database import Sessions, make_engine, make_sessions
+from inventory.models import StepState
+from inventory.overview import HostRow, arrows_of_host, fleet
+from lab.demo import data_directory
+from lab.process import until
+from lab.simulated import Fault, Pace, SimulatedSite, simulated_site
+from lab.site import PULP_CREDENTIALS
+
+pytestmark = [pytest.mark.long, pytest.mark.asyncio(loop_scope="module")]
+
+SEED = 20
+PACE = Pace(firmware=(0.5, 1), discovery=(0, 0.2), install=(0.1, 0.5), boot=(0, 0.2))
+FAULTS = (Fault.ASKS_TWICE, Fault.LOSES_BUILT, Fault.NONE, Fault.STAYS_OFF, Fault.DIES_IN_INSTALL)
+ARRIVES = FAULTS.index(Fault.STAYS_OFF)
+"""Hosts before this one need nobody."""
+SECONDS = 60.0
+REPORTED, IMPLIED = {22}, {1, 3, 19}
+NOT_ASKED = {23, 24, 25, 26, 31, 32, 33, 34}
+
+
+@dataclass(frozen=True)
+class Running:
+    """A site with Rackrise beside it, its hosts switched on."""
+
+    site: SimulatedSite
+    here: Up
+    sessions: Sessions
+
+    async def host(self, number: int) -> HostRow | None:
+        """The host that is number so and so of the site, if it has been discovered."""
+        async with self.sessions() as session:
+            rows = {one.mac: one for one in await fleet(session)}
+        return rows.get(self.site.hosts[number].mac)
+
+    async def reaches(self, number: int, state: str) -> HostRow:
+        """Wait until a host is in a state."""
+
+        async def there() -> bool:
+            row = await self.host(number)
+            return row is not None and row.state == state
+
+        try:
+            await until(there, what=f"host {number} is {state}", deadline=SECONDS, every=0.2)
+        except TimeoutError:
+            words = await self.site.hosts[number].last_words()
+            pytest.fail(f"host {number} is not {state}: {await self.host(number)}\n{words}")
+        row = await self.host(number)
+        assert row is not None
+        return row
+
+    def writes(self) -> tuple[int, int, dict[Path, int]]:
+        """How often each server was changed until now."""
+        files = [one for one in self.site.boot_root.rglob("*") if one.is_file()]
+        changed = {one: one.stat().st_mtime_ns for one in files}
+        return self.site.kea.commands["config-set"], self.site.dns.updates, changed
+
+    async def fill_pulp(self) -> None:
+        """Give Rackrise Pulp's credentials and have Pulp get the tree, as an operator would."""
+        assert self.site.pulp is not None
+        user, (password, _) = next(iter(self.site.pulp.users.items()))
+        words = ("content", "credentials", PULP_CREDENTIALS, "--user", user)
+        await self.command(*words, RACKRISE_PULP_PASSWORD=password)
+        name = (await self.command("content", "sync")).removeprefix("started as ").partition(";")[0]
+        chosen = FlowRunFilter(name=FlowRunFilterName(any_=[name]))
+        async with PrefectClient(self.here.environment["PREFECT_API_URL"]) as client:
+
+            async def ended() -> bool:
+                (run,) = await client.read_flow_runs(flow_run_filter=chosen)
+                assert run.state is not None
+                assert run.state.is_completed() or not run.state.is_final(), run.state.message
+                return run.state.is_completed()
+
+            await until(ended, what="Pulp has the tree", deadline=SECONDS, every=0.2)
+
+    async def command(self, *words: str, **environment: str) -> str:
+        """What ``rackrise`` prints."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "cli.main", *words),
+            env={**os.environ, **self.here.environment, **environment},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        printed, _ = await asyncio.wait_for(process.communicate(), SECONDS)
+        assert process.returncode == 0, printed.decode()
+        return printed.decode()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running() -> AsyncIterator[Running]:
+    """One bring-up for all tests of this module; as a person would, it switches the hosts on."""
+    print(f"seed {SEED}")
+    async with AsyncExitStack() as stack:
+        data = stack.enter_context(data_directory())
+        site = await stack.enter_async_context(
+            simulated_site(len(FAULTS), seed=SEED, pace=PACE, faults=FAULTS, with_pulp=True)
+        )
+        here = await stack.enter_async_context(up(site.place(data)))
+        engine = make_engine(here.environment["RACKRISE_DATABASE_URL"], pool_size=2)
+        stack.push_async_callback(engine.dispose)
+        started = Running(site, here, make_sessions(engine))
+        await started.fill_pulp()
+        for host in site.hosts:
+            await host.power_on()
+        yield started
+
+
+@pytest.mark.parametrize("number", range(ARRIVES))
+async def test_a_host_goes_from_power_on_to_in_operation(running: Running, number: int) -> None:
+    row = await running.reaches(number, "in_operation")
+    async with running.sessions() as session:
+        arrows = {one.number: one for one in await arrows_of_host(session, row.name)}
+    assert len(arrows) == 34
+    for one in arrows.values():
+        expected = Evidence.OBSERVED
+        if one.number in NOT_ASKED:
+            assert (one.state, one.evidence) == (StepState.NOT_ASKED, None), one
+            continue
+        if one.number in REPORTED:
+            expected = Evidence.REPORTED
+        elif one.number in IMPLIED:
+            expected = Evidence.IMPLIED
+        assert (one.state, one.evidence) == (StepState.DONE, expected), one
+    host = running.site.hosts[number]
+    assert host.installed is not None
+    assert host.installed.hostname == row.name
+    reserved = [one for one in running.site.kea.reservations if one["hw-address"] == host.mac]
+    assert [one["ip-address"] for one in reserved] == [row.ip]
+
+
+async def test_hosts_install_from_pins_in_pulp(running: Running) -> None:
+    pulp = running.site.pulp
+    assert pulp is not None
+    host = running.site.hosts[ARRIVES - 1]
+    await running.reaches(ARRIVES - 1, "in_operation")
+    assert host.installed is not None
+    assert host.installed.tree.startswith(f"{pulp.content_url}rackrise-pins/labos/1/")
+
+
+async def test_a_sync_shows_how_far_it_is_in_prefect(running: Running) -> None:
+    async with PrefectClient(running.here.environment["PREFECT_API_URL"]) as client:
+        bars = [one for one in await client.read_artifacts() if one.type == "progress"]
+    assert [one.description for one in bars] == ["labos into Pulp"]
+    assert [one.data for one in bars] == [100.0]
+
+
+async def test_the_same_run_twice_makes_no_second_change(running: Running) -> None:
+    row = await running.reaches(ARRIVES, "rebooting")
+
+    async def silent() -> bool:
+        async with running.sessions() as session:
+            arrows = await arrows_of_host(session, row.name)
+        return arrows[16].state == StepState.DONE
+
+    await until(silent, what="arrow 17 is done", deadline=SECONDS, every=0.2)
+    before = running.writes()
+    async with PrefectClient(running.here.environment["PREFECT_API_URL"]) as client:
+        deployment = await client.read_deployment_by_name("inception/inception")
+        run = await client.create_flow_run_from_deployment(
+            deployment.id, parameters={"hosts": [row.name]}
+        )
+
+        async def ended() -> bool:
+            state = (await client.read_flow_run(run.id)).state
+            return state is not None and state.is_final()
+
+        await until(ended, what="the second run has ended", deadline=SECONDS, every=0.2)
+        state = (await client.read_flow_run(run.id)).state
+    assert state is not None
+    assert state.is_completed(), state
+    assert running.writes() == before
+    await running.site.hosts[ARRIVES].power_on()
+    await running.reaches(ARRIVES, "in_operation")
+
+
+async def test_a_failed_installation_is_held_and_goes_on_where_it_was(running: Running) -> None:
+    number = FAULTS.index(Fault.DIES_IN_INSTALL)
+    held = await running.reaches(number, "held")
+    assert held.held_reason is not None
+    assert "the disk of a simulated host is full" in held.held_reason
+    host, before = running.site.hosts[number], running.writes()
+    host.fault = Fault.NONE
+    await running.command("hosts", "retry", held.name)
+    await host.power_on()
+    row = await running.reaches(number, "in_operation")
+    assert row.ip == held.ip
+    changes, updates, _ = running.writes()
+    assert (changes, updates) == before[:2]
+
+
+async def test_applying_the_site_file_again_changes_nothing(running: Running) -> None:
+    before = running.writes()
+    site_file = running.site.place(Path("unused")).site_file
+    printed = await running.command("site", "apply", str(site_file))
+    assert running.writes() == before
+    said = printed.strip().splitlines()
+    assert said
+    assert all(line.endswith((": unchanged", "is in place")) for line in said), printed

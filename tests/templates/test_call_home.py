@@ -1,0 +1,229 @@
+"""The scripts of the kickstart as a machine runs them, against a gateway that misbehaves."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from pykickstart.parser import KickstartParser
+from pykickstart.version import makeVersion
+
+from templates.render import render_kickstart
+from tests.templates.values import kickstart
+
+WATCH = "watch_packages </dev/null >/dev/null 2>&1 &"
+"""How the watcher is started; it outlives the script, which no test wants."""
+
+
+@dataclass
+class Gateway:
+    url: str = ""
+    answers: list[int] = field(default_factory=list)
+    """Status codes, the last one for ever."""
+    heard: list[tuple[str, str]] = field(default_factory=list)
+
+    def bodies(self, what: str) -> list[str]:
+        return [body for path, body in self.heard if path == f"/unattended/{what}?token=tok-EN_1"]
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    told = Gateway()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(404)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            told.heard.append((self.path, body))
+            self.answer(told.answers.pop(0) if len(told.answers) > 1 else told.answers[0])
+
+        def answer(self, status: int) -> None:
+            self.send_response(status)
+            if status == 302:
+                self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Keep the test's output to itself."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    told.url = f"http://127.0.0.1:{server.server_port}"
+    yield told
+    server.shutdown()
+    server.server_close()
+
+
+@dataclass
+class Machine:
+    """Runs scripts with a ``sleep`` that writes its argument down instead of waiting."""
+
+    place: Path
+
+    def run(self, script: str) -> subprocess.CompletedProcess[str]:
+        tools = self.place / "bin"
+        tools.mkdir(exist_ok=True)
+        (tools / "sleep").write_text(f'#!/bin/sh\necho "$1" >>{self.place}/pauses\n')
+        (tools / "rpm").write_text("#!/bin/sh\nprintf 'one\\ntwo\\n'\n")
+        for tool in tools.iterdir():
+            tool.chmod(0o755)
+        return subprocess.run(
+            ["dash", "-c", script],
+            env={"PATH": f"{tools}:/usr/bin:/bin:/usr/sbin:/sbin"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def pauses(self) -> list[int]:
+        return [int(line) for line in (self.place / "pauses").read_text().split()]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def sections(gateway: Gateway) -> dict[str, str]:
+    parser = KickstartParser(makeVersion("RHEL9"))
+    parser.readKickstartFromString(render_kickstart(kickstart(gateway_url=gateway.url)))
+    names = ["pre", "post", "last post", "onerror"]
+    return dict(zip(names, (one.script for one in parser.handler.scripts), strict=True))
+
+
+def test_built_is_said_once_where_it_is_heard(gateway: Gateway, machine: Machine) -> None:
+    gateway.answers = [201]
+    assert machine.run(sections(gateway)["last post"]).returncode == 0
+    assert gateway.bodies("built") == ["{}\n"]
+
+
+@pytest.mark.parametrize("trouble", [500, 404, 302])
+def test_built_is_said_again_until_it_is_accepted(
+    gateway: Gateway, machine: Machine, trouble: int
+) -> None:
+    gateway.answers = [trouble, trouble, trouble, trouble, 201]
+    assert machine.run(sections(gateway)["last post"]).returncode == 0
+    assert len(gateway.bodies("built")) == 5
+    bounds = [(2, 3), (3, 6), (5, 12), (9, 24)]
+    for pause, (least, most) in zip(machine.pauses(), bounds, strict=True):
+        assert least <= pause <= most
+
+
+def test_an_unheard_built_stops_the_installer_and_says_why(
+    gateway: Gateway, machine: Machine
+) -> None:
+    gateway.answers = [500]
+    ended = machine.run(sections(gateway)["last post"])
+    assert ended.returncode != 0
+    assert "web01.example.org is installed, but" in ended.stderr
+    assert "the last answer was 500" in ended.stderr
+    assert len(gateway.bodies("built")) == 20
+    assert max(machine.pauses()) <= 100
+
+
+def test_a_gateway_that_is_not_there_stops_the_installer(
+    gateway: Gateway, machine: Machine
+) -> None:
+    script = sections(gateway)["last post"].replace(gateway.url, "http://127.0.0.1:1")
+    ended = machine.run(script)
+    assert ended.returncode != 0
+    assert "the last answer was 000" in ended.stderr
+
+
+def test_machines_do_not_come_back_all_at_once(gateway: Gateway, machine: Machine) -> None:
+    gateway.answers = [500]
+    machine.run(sections(gateway)["last post"])
+    # After the growth the pauses differ: 14 draws out of 60 s cannot all be one.
+    assert len(set(machine.pauses()[6:])) > 1
+
+
+def test_lost_progress_does_not_end_the_installation(gateway: Gateway, machine: Machine) -> None:
+    gateway.answers = [500]
+    assert machine.run(sections(gateway)["pre"].replace(WATCH, "")).returncode == 0
+    assert json.loads(gateway.bodies("progress")[0])["stage"] == "anaconda started"
+    assert len(gateway.bodies("progress")) == 3
+
+
+def test_the_packages_are_counted_while_they_are_installed(
+    gateway: Gateway, machine: Machine
+) -> None:
+    gateway.answers = [201]
+    watched = sections(gateway)["pre"].replace("-lt 480", "-lt 3").replace(WATCH, "watch_packages")
+    assert machine.run(watched).returncode == 0
+    started, *counted = map(json.loads, gateway.bodies("progress"))
+    assert started["stage"] == "anaconda started"
+    # Said once, because the count does not change.
+    assert counted == [{"stage": "installing packages", "detail": "2 packages so far"}]
+    assert machine.pauses() == [15, 15, 15]
+
+
+def test_the_log_of_a_failure_is_sent(gateway: Gateway, machine: Machine) -> None:
+    log = machine.place / "anaconda.log"
+    log.write_text("no such package: labos\n" * 9)
+    script = sections(gateway)["onerror"].replace("/tmp/", f"{machine.place}/")
+    gateway.answers = [201]
+    assert machine.run(script).returncode == 0
+    assert "no such package: labos" in gateway.bodies("failed")[0]
+
+
+def test_the_installed_unit_reports_the_first_boot_and_removes_itself(
+    gateway: Gateway, machine: Machine
+) -> None:
+    gateway.answers = [201]
+    root = machine.place / "root"
+    script = sections(gateway)["post"]
+    for directory in ("/usr/local/sbin", "/etc/systemd"):
+        script = script.replace(directory, f"{root}{directory}")
+    installed = machine.run(script)
+    assert installed.returncode == 0, installed.stderr
+    progress = json.loads(gateway.bodies("progress")[0])
+    assert progress == {"stage": "packages installed", "detail": "2 packages"}
+
+    units = root / "etc/systemd/system"
+    first_boot = root / "usr/local/sbin/rackrise-first-boot"
+    assert (units / "multi-user.target.wants/rackrise-first-boot.service").is_symlink()
+    unit = (units / "rackrise-first-boot.service").read_text()
+    assert f"ExecStart={first_boot}\n" in unit
+    assert first_boot.stat().st_mode & 0o777 == 0o700
+
+    gateway.answers = [503, 201]
+    ended = machine.run(str(first_boot))
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads(gateway.bodies("report")[-1])
+    assert report["addresses"] == ["127.0.0.1"]
+    assert len(report["boot_id"]) == 36
+    assert report["kernel"]
+    assert report["root_device"]
+    assert report["uptime_seconds"] > 0
+    assert [path for path in root.rglob("*") if not path.is_dir()] == []
+
+
+def test_an_unheard_first_report_is_kept_for_the_next_boot(
+    gateway: Gateway, machine: Machine
+) -> None:
+    gateway.answers = [201]
+    script = sections(gateway)["post"].replace("/usr/local/sbin", f"{machine.place}/sbin")
+    script = script.replace("/etc/systemd", f"{machine.place}/systemd")
+    machine.run(script)
+    first_boot = machine.place / "sbin/rackrise-first-boot"
+    few = first_boot.read_text().replace("call_home report 60", "call_home report 2")
+    first_boot.write_text(few)
+    gateway.answers = [500]
+    assert machine.run(str(first_boot)).returncode != 0
+    assert first_boot.exists()
+
+
+def test_the_machine_restarts_only_when_network_installation_is_ended(
+    gateway: Gateway, machine: Machine
+) -> None:
+    gateway.answers = [201, 409, 409, 200]
+    assert machine.run(sections(gateway)["last post"]).returncode == 0
+    assert len(gateway.bodies("built")) == 1
+    assert len(gateway.bodies("ended")) == 3
