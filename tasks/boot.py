@@ -114,7 +114,7 @@ class BootFileKeeper:
 
     @property
     def source(self) -> str:
-        """Read to its end over HTTP boot."""
+        """Read to its end by the proxy that serves it, or over HTTP boot."""
         return f"HTTP boot of {self.place}"
 
     def key(self, record: BootFile) -> str:

@@ -145,8 +145,14 @@ class TftpCalls:
         await self._wire.ask("DELETE", f"/tftp/boot_file/{path}", operation=operation)
 
     async def boot_file_state(self, path: str) -> BootFileState | None:
-        """Size and checksum of a file below the boot root, read to its end; None: not there."""
-        body = await self._wire.boot_file(path, operation=f"read boot file {path}")
+        """Size and checksum of a file below the boot root, read to its end; None: not there.
+
+        Our own proxy reads it beside the disk; from an upstream one all of it is fetched.
+        """
+        operation = f"read boot file {path}"
+        if told := await self._wire.boot_file_digest(path, operation=operation):
+            return BootFileState(path=path, size=told[0], sha256=told[1])
+        body = await self._wire.boot_file(path, operation=operation)
         if body is None:
             return None
         size, digest = 0, hashlib.sha256()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ __all__ = ["Answer", "Form", "SmartProxySettings", "Wire"]
 
 Form = Mapping[str, str | Sequence[str]]
 T = TypeVar("T")
+_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
+_DIGEST_SECONDS = 120.0
 Sleep = Callable[[float], Awaitable[None]]
 
 _READ_BACK_DELAYS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 3.7)
@@ -189,6 +192,25 @@ class Wire:
             return None
         self._accept(response, "/httpboot", operation)
         return None
+
+    async def boot_file_digest(self, path: str, *, operation: str) -> tuple[int, str] | None:
+        """Size and SHA-256 of a boot file as its proxy reads it from its disk (RFC 9530).
+
+        Returns:
+            None where the proxy does not say, as no upstream one does, or has no such file.
+        """
+        with self._translated(operation):
+            response = await self._http.head(
+                f"{self.boot_address}/httpboot/{quote(path)}",
+                headers={"Want-Repr-Digest": "sha-256=1"},
+                # The file is read to its end before this is answered.
+                timeout=_DIGEST_SECONDS,
+            )
+        told = _DIGEST.search(response.headers.get("repr-digest", ""))
+        size = response.headers.get("content-length", "")
+        if response.status_code != httpx.codes.OK or told is None or not size.isdecimal():
+            return None
+        return int(size), base64.b64decode(told[1]).hex()
 
     async def read_back(self, holds: Callable[[], Awaitable[bool]]) -> bool:
         """Read until what was written is there: providers may lag by seconds (section 3.3).

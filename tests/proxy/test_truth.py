@@ -1,6 +1,8 @@
 """Where upstream would say 200, and what is behind us says no; and the API's traps."""
 
+import base64
 import hashlib
+import os
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,7 @@ KERNEL = BootFile(
 )
 BMC = BmcAccess(host="192.0.2.9", user="admin", password="secret")
 AUTH = httpx.BasicAuth("admin", "secret")
+_WANT_DIGEST = {"Want-Repr-Digest": "sha-256=1"}
 
 
 def client(at: Site) -> SmartProxy:
@@ -103,6 +106,27 @@ async def test_a_boot_file_is_whole_or_an_error(tmp_path: Path) -> None:
         await proxy.fetch_boot_file(KERNEL)
         assert (await proxy.verify_boot_file(KERNEL)).size == 6
     assert (tmp_path / KERNEL.path).read_bytes() == b"kernel"
+
+
+async def test_a_boot_file_is_proven_whole_where_it_lies_and_not_carried_over(
+    tmp_path: Path,
+) -> None:
+    at = site(tmp_path)
+    async with client(at) as proxy, at.plain() as http:
+        await proxy.fetch_boot_file(KERNEL)
+        head = await http.head(f"/httpboot/{KERNEL.path}", headers=_WANT_DIGEST)
+        unasked = await http.head(f"/httpboot/{KERNEL.path}")
+        digest = base64.b64encode(hashlib.sha256(b"kernel").digest()).decode()
+        assert head.headers["repr-digest"] == f"sha-256=:{digest}:"
+        assert "repr-digest" not in unasked.headers
+        # As it is now, not as it was when it was fetched: same length, same time.
+        at_rest = (tmp_path / KERNEL.path).stat()
+        (tmp_path / KERNEL.path).write_bytes(b"kernal")
+        os.utime(tmp_path / KERNEL.path, ns=(at_rest.st_atime_ns, at_rest.st_mtime_ns))
+        with pytest.raises(Unverified, match="found 6 bytes"):
+            await proxy.verify_boot_file(KERNEL)
+        (tmp_path / KERNEL.path).unlink()
+        assert await proxy.boot_file_state(KERNEL.path) is None
 
 
 async def test_a_boot_file_with_another_checksum_is_unverified(tmp_path: Path) -> None:
