@@ -26,7 +26,7 @@ from lab.doubles.tftp import TftpDouble
 from lab.simulated.files import DOMAIN, Doors, filenames, proxy_file, reverse_zone, site_file
 from lab.simulated.host import Fault, Offer, Pace, VirtualHost
 from lab.simulated.network import POWER_PORT, own_addresses
-from lab.simulated.tree import Tree
+from lab.simulated.tree import INITRD_BYTES, Tree
 from lab.site import LabSite
 
 __all__ = ["SimulatedSite", "simulated_site"]
@@ -118,6 +118,7 @@ async def simulated_site(
     pace: Pace | None = None,
     faults: Sequence[Fault] = (),
     with_pulp: bool = False,
+    initrd_bytes: int = INITRD_BYTES,
 ) -> AsyncIterator[SimulatedSite]:
     """Run a simulated site while the block lasts; its hosts are off at first.
 
@@ -128,12 +129,13 @@ async def simulated_site(
         faults: what the first hosts do wrong, in their order.
         with_pulp: hosts install from Pulp's double, which gets the tree from the plain server;
             whoever uses the site gives Rackrise its credentials and has it synchronise.
+        initrd_bytes: size of the installer's initrd.
     """
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rackrise-site-")))
         addresses = stack.enter_context(own_addresses())
         boot_root, tree_root = directory / "boot", directory / "tree"
-        tree = await asyncio.to_thread(Tree.make, boot_root, tree_root, seed)
+        tree = await asyncio.to_thread(Tree.make, boot_root, tree_root, seed, initrd_bytes)
         kea = KeaDouble(addresses.network, *addresses.dynamic, delay=_ANSWER, seed=seed)
         dns = DnsDouble([DOMAIN, reverse_zone(addresses)], delay=_ANSWER, seed=seed)
         tftp = TftpDouble(boot_root, delay=_ANSWER, seed=seed)

@@ -15,10 +15,20 @@ from xml.etree import ElementTree
 
 import httpx
 
-__all__ = ["FIRST_STAGES", "PACKAGES", "BadTree", "Tree", "install_packages", "make_boot_root"]
+__all__ = [
+    "FIRST_STAGES",
+    "INITRD_BYTES",
+    "PACKAGES",
+    "BadTree",
+    "Tree",
+    "install_packages",
+    "make_boot_root",
+]
 
 FIRST_STAGES = {"PXELinux": "pxelinux.0", "PXEGrub2": "grub2/grubx64.efi"}
 """What the firmware fetches by TFTP; iPXE is in the machine already."""
+INITRD_BYTES = 90_001
+"""Of the installer, unless a site wants it as large as a real one."""
 PACKAGES = ("labos-base", "kernel-labos")
 _DISCOVERY = ("boot/fdi-image/vmlinuz0", "boot/fdi-image/initrd0.img")
 """Where foreman-discovery-image is unpacked to."""
@@ -38,11 +48,11 @@ class Tree:
     installer: frozenset[str]
 
     @classmethod
-    def make(cls, boot_root: Path, tree: Path, seed: int) -> Tree:
+    def make(cls, boot_root: Path, tree: Path, seed: int, initrd_bytes: int = INITRD_BYTES) -> Tree:
         """Write the discovery image below the boot root, and an install tree."""
         content = random.Random(f"boot files {seed}")
         discovery = make_boot_root(boot_root, content)
-        installer = _make_tree(tree, content)
+        installer = _make_tree(tree, content, initrd_bytes)
         return cls(frozenset(discovery), frozenset(installer))
 
 
@@ -56,9 +66,9 @@ def make_boot_root(root: Path, content: random.Random) -> Sequence[str]:
     ]
 
 
-def _make_tree(tree: Path, content: random.Random) -> Sequence[str]:
+def _make_tree(tree: Path, content: random.Random, initrd_bytes: int) -> Sequence[str]:
     kernel = _write(tree / "images/pxeboot/vmlinuz", content.randbytes(30_001))
-    initrd = _write(tree / "images/pxeboot/initrd.img", content.randbytes(90_001))
+    initrd = _write(tree / "images/pxeboot/initrd.img", content.randbytes(initrd_bytes))
     stage2 = _write(tree / "images/install.img", content.randbytes(200_000))
     _write(tree / ".treeinfo", _treeinfo(kernel, initrd, stage2).encode())
     packages = "".join(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -24,8 +22,6 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
-    FlowRunFilter,
-    FlowRunFilterName,
 )
 from sqlmodel import col, select
 
@@ -39,6 +35,7 @@ from inventory.database import AsyncSession, Sessions, make_engine, make_session
 from inventory.life import HostState
 from inventory.models import Build, Callback, CallbackKind, Effect, StepState
 from inventory.overview import ArrowRow, HostRow, arrows_of_host, fleet
+from lab.content import fill_pulp, rackrise
 from lab.demo import data_directory
 from lab.images import build as build_images
 from lab.namespace import run
@@ -47,7 +44,6 @@ from lab.pulp_install import ADMIN_PASSWORD
 from lab.qemu import Loader, Machine
 from lab.reach import reach
 from lab.real import BMC_CREDENTIALS, DOMAIN, REVERSE, RealSite, real_site
-from lab.site import PULP_CREDENTIALS
 from tasks.desired import build_token
 from tests.lab.real_world import boot_files, records, reservations
 
@@ -129,15 +125,12 @@ class Cycle:
 
     async def command(self, *words: str, **environment: str) -> str:
         """What ``rackrise`` prints, on the site's network."""
-        process = await asyncio.create_subprocess_exec(
-            *self.site.namespace.command(sys.executable, "-m", "cli.main", *words),
-            env={**os.environ, **self.here.environment, **environment},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        return await rackrise(
+            *words,
+            environment=self.here.environment,
+            inside=self.site.namespace.command(),
+            **environment,
         )
-        printed, complained = await asyncio.wait_for(process.communicate(), COMMAND_SECONDS)
-        assert process.returncode == 0, complained.decode()
-        return printed.decode()
 
     async def power_on(self) -> None:
         """Arrow 1: by BMC where there is one, else by hand."""
@@ -151,17 +144,13 @@ class Cycle:
 
     async def synchronise(self) -> None:
         """Have Pulp get the tree, as an operator would."""
-        name = (await self.command("content", "sync")).removeprefix("started as ").partition(";")[0]
-        chosen = FlowRunFilter(name=FlowRunFilterName(any_=[name]))
-        async with PrefectClient(f"{self.here.prefect_url}/api") as client:
-
-            async def ended() -> bool:
-                (run,) = await client.read_flow_runs(flow_run_filter=chosen)
-                assert run.state is not None
-                assert run.state.is_completed() or not run.state.is_final(), run.state.message
-                return run.state.is_completed()
-
-            await until(ended, what="Pulp has the tree", deadline=COMMAND_SECONDS, every=0.5)
+        await fill_pulp(
+            self.here.environment,
+            user="admin",
+            password=ADMIN_PASSWORD,
+            api_url=f"{self.here.prefect_url}/api",
+            inside=self.site.namespace.command(),
+        )
 
     async def arrive(self) -> None:
         """Wait until all hosts are in operation, and fail at once when one is held."""
@@ -275,10 +264,6 @@ async def bring_up(name: str) -> AsyncIterator[Cycle]:
                     RACKRISE_BMC_PASSWORD=site.bmc.password,
                 )
             if setting.pulp:
-                await cycle.command(
-                    *("content", "credentials", PULP_CREDENTIALS, "--user", "admin"),
-                    RACKRISE_PULP_PASSWORD=ADMIN_PASSWORD,
-                )
                 await cycle.synchronise()
             await cycle.power_on()
             await cycle.arrive()

@@ -1,8 +1,5 @@
 """The whole product on a simulated site: from power-on to in operation, whatever hosts do wrong."""
 
-import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -11,17 +8,16 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
 from deployments.up import Up, up
 from inventory.arrows import Evidence
 from inventory.database import Sessions, make_engine, make_sessions
 from inventory.models import StepState
 from inventory.overview import HostRow, arrows_of_host, fleet
+from lab.content import fill_pulp, rackrise
 from lab.demo import data_directory
 from lab.process import until
 from lab.simulated import Fault, Pace, SimulatedSite, simulated_site
-from lab.site import PULP_CREDENTIALS
 
 pytestmark = [pytest.mark.long, pytest.mark.asyncio(loop_scope="module")]
 
@@ -75,31 +71,14 @@ class Running:
         """Give Rackrise Pulp's credentials and have Pulp get the tree, as an operator would."""
         assert self.site.pulp is not None
         user, (password, _) = next(iter(self.site.pulp.users.items()))
-        words = ("content", "credentials", PULP_CREDENTIALS, "--user", user)
-        await self.command(*words, RACKRISE_PULP_PASSWORD=password)
-        name = (await self.command("content", "sync")).removeprefix("started as ").partition(";")[0]
-        chosen = FlowRunFilter(name=FlowRunFilterName(any_=[name]))
-        async with PrefectClient(self.here.environment["PREFECT_API_URL"]) as client:
-
-            async def ended() -> bool:
-                (run,) = await client.read_flow_runs(flow_run_filter=chosen)
-                assert run.state is not None
-                assert run.state.is_completed() or not run.state.is_final(), run.state.message
-                return run.state.is_completed()
-
-            await until(ended, what="Pulp has the tree", deadline=SECONDS, every=0.2)
-
-    async def command(self, *words: str, **environment: str) -> str:
-        """What ``rackrise`` prints."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "cli.main", *words),
-            env={**os.environ, **self.here.environment, **environment},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+        environment = self.here.environment
+        await fill_pulp(
+            environment, user=user, password=password, api_url=environment["PREFECT_API_URL"]
         )
-        printed, _ = await asyncio.wait_for(process.communicate(), SECONDS)
-        assert process.returncode == 0, printed.decode()
-        return printed.decode()
+
+    async def command(self, *words: str) -> str:
+        """What ``rackrise`` prints."""
+        return await rackrise(*words, environment=self.here.environment)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

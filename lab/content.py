@@ -1,0 +1,87 @@
+"""Gives Rackrise a Pulp's credentials and has it fill that Pulp, as an operator would."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+
+from lab.process import until
+from lab.site import PULP_CREDENTIALS
+
+__all__ = ["fill_pulp", "rackrise"]
+
+_COMMAND_SECONDS = 60.0
+_SYNC_SECONDS = 60.0
+
+
+async def rackrise(
+    *words: str, environment: Mapping[str, str], inside: Sequence[str] = (), **more: str
+) -> str:
+    """What the command ``rackrise`` prints.
+
+    Args:
+        words: its arguments.
+        environment: of the installation, as ``deployments.up.Up`` has it.
+        inside: put before the command line, such as ``ip netns exec NAME``.
+        more: further environment variables.
+
+    Raises:
+        RuntimeError: it failed; the message is what it said.
+        TimeoutError: it took longer than a minute.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *(*inside, sys.executable, "-m", "cli.main", *words),
+        env={**os.environ, **environment, **more},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    printed, complained = await asyncio.wait_for(process.communicate(), _COMMAND_SECONDS)
+    if process.returncode != 0:
+        raise RuntimeError(f"rackrise {' '.join(words)}: {complained.decode()}{printed.decode()}")
+    return printed.decode()
+
+
+async def fill_pulp(
+    environment: Mapping[str, str],
+    *,
+    user: str,
+    password: str,
+    api_url: str,
+    inside: Sequence[str] = (),
+) -> None:
+    """Keep the credentials of the lab's Pulp, synchronise its trees, and wait for the end of it.
+
+    Args:
+        environment: of the installation.
+        user: of the Pulp.
+        password: the user's.
+        api_url: of Prefect, as this process reaches it.
+        inside: as for ``rackrise``.
+
+    Raises:
+        RuntimeError: a command or the synchronisation failed, with its own words.
+        TimeoutError: it took longer than a minute.
+    """
+    await rackrise(
+        *("content", "credentials", PULP_CREDENTIALS, "--user", user),
+        environment=environment,
+        inside=inside,
+        RACKRISE_PULP_PASSWORD=password,
+    )
+    said = await rackrise("content", "sync", environment=environment, inside=inside)
+    name = said.removeprefix("started as ").partition(";")[0]
+    chosen = FlowRunFilter(name=FlowRunFilterName(any_=[name]))
+    async with PrefectClient(api_url) as client:
+
+        async def ended() -> bool:
+            (run,) = await client.read_flow_runs(flow_run_filter=chosen)
+            if run.state is not None and run.state.is_final() and not run.state.is_completed():
+                raise RuntimeError(f"{name} is {run.state.name}: {run.state.message}")
+            return run.state is not None and run.state.is_completed()
+
+        await until(ended, what="Pulp has the tree", deadline=_SYNC_SECONDS, every=0.2)
