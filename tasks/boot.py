@@ -22,7 +22,7 @@ from inventory.context import BuildContext
 from inventory.life import Event, HostState
 from inventory.models import Proxy
 from tasks import desired
-from tasks.company import RETRY, Company, Seen, each, require_claim
+from tasks.company import Company, Seen, each, require_claim, step
 from tasks.means import means
 from tasks.road import ensure, withdraw
 from tasks.trees import Trees
@@ -166,7 +166,7 @@ def boot_config_keeper(context: BuildContext) -> BootConfigKeeper:
     )
 
 
-@task(name="Write the boot configuration (9, 10)", **RETRY)
+@task(**step("Write the boot configuration (9, 10)"))
 async def write_boot_configs(company: Company) -> Company:
     """Issue the build's token and write the configuration that starts the installer with it."""
     trees = Trees()
@@ -184,7 +184,7 @@ async def _write(context: BuildContext, trees: Trees) -> Seen:
     return Seen(await ensure(context.build.id, boot_config_keeper(context), config))
 
 
-@task(name="Fetch kernel and initrd (11)", **RETRY)
+@task(**step("Fetch kernel and initrd (11)"))
 async def fetch_boot_files(company: Company) -> Company:
     """Have the boot server hold kernel and initrd, whole, before any host may ask for them."""
     trees, stores = Trees(), _Stores()
@@ -216,7 +216,7 @@ async def _fetch(context: BuildContext, trees: Trees, stores: _Stores) -> Seen:
     )
 
 
-@task(name="End network installation (28, 29)", **RETRY)
+@task(**step("End network installation (28, 29)"))
 async def end_network_installation(company: Company) -> Company:
     """Send the host to its own disk, or leave it to the default, as its group wants."""
     return await each(company, (28, 29), _end)

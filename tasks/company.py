@@ -38,6 +38,7 @@ __all__ = [
     "each",
     "each_arrival",
     "require_claim",
+    "step",
 ]
 
 Known = TypeVar("Known", Arrival, BuildContext)
@@ -135,10 +136,19 @@ RETRY: dict[str, Any] = {
     "retry_delay_seconds": exponential_backoff(_FIRST_DELAY),
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": _worth_retrying,
-    "task_run_name": "{company}",
     "persist_result": False,
 }
 """How every task is retried: growing, jittered delays, if the error's branch allows it."""
+
+
+def step(name: str) -> dict[str, Any]:
+    """The settings of a task that takes a company one step further.
+
+    Args:
+        name: what an operator calls it. Its runs are called so too, with their hosts: a timeline
+            shows nothing else.
+    """
+    return {"name": name, "task_run_name": f"{name} · {{company}}", **RETRY}
 
 
 def advice(error: Exception) -> str:

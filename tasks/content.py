@@ -21,7 +21,6 @@ __all__ = ["remove_unneeded_boot_files", "remove_unneeded_pins", "synchronise", 
 
 _EVERY_SECONDS = 1.0
 """Between two updates of a progress bar: each is a request to Prefect's server."""
-_RETRY = {key: value for key, value in RETRY.items() if key != "task_run_name"}
 
 
 @task(name="Choose the trees", persist_result=False)
@@ -46,7 +45,7 @@ async def trees_named(names: list[str]) -> list[str]:
     return names or known
 
 
-@task(name="Synchronise the tree", task_run_name="{tree}", **_RETRY)
+@task(name="Synchronise the tree", task_run_name="{tree}", **RETRY)
 async def synchronise(tree: str) -> str:
     """Bring a tree in Pulp up to date and serve it; unchanged content makes no new version."""
     m = means()
@@ -106,7 +105,7 @@ class _Bar:
             await aupdate_progress_artifact(self._id, progress=percent)  # type: ignore[arg-type]
 
 
-@task(name="Remove pins that no build needs", **_RETRY)
+@task(name="Remove pins that no build needs", **RETRY)
 async def remove_unneeded_pins() -> int:
     """Let go of publications that only ended builds have used; says how many."""
     m = means()
@@ -128,7 +127,7 @@ async def remove_unneeded_pins() -> int:
     return removed
 
 
-@task(name="Remove boot files that no build needs", **_RETRY)
+@task(name="Remove boot files that no build needs", **RETRY)
 async def remove_unneeded_boot_files() -> int:
     """Take kernels and initrds of ended builds from the boot servers; says how many."""
     m = means()

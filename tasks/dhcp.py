@@ -18,7 +18,7 @@ from inventory.errors import AddressTaken
 from inventory.life import Event, HostState
 from inventory.models import CallbackKind, Proxy
 from tasks import desired
-from tasks.company import RETRY, Company, Problem, Seen, each, each_arrival, require_claim
+from tasks.company import Company, Problem, Seen, each, each_arrival, require_claim, step
 from tasks.means import means
 from tasks.road import ensure
 
@@ -80,7 +80,7 @@ def reservation_keeper(context: BuildContext) -> ReservationKeeper:
     return ReservationKeeper(means().proxies.of(proxy), place)
 
 
-@task(name="Take a free address (7, 8)", **RETRY)
+@task(**step("Take a free address (7, 8)"))
 async def take_addresses(company: Company) -> Company:
     """Ask the proxy for a free address once and keep it in the inventory before it is used."""
     return await each(company, (7, 8), _take_address)
@@ -141,7 +141,7 @@ async def _free_for(
     return Seen(f"{ip}, {how}; no reservation of another interface holds it")
 
 
-@task(name="Reserve the address in DHCP (12, 13)", **RETRY)
+@task(**step("Reserve the address in DHCP (12, 13)"))
 async def reserve_in_dhcp(company: Company) -> Company:
     """Reserve exactly this address for exactly this interface, with its boot server and file."""
     return await each(company, (12, 13), _reserve)
@@ -153,7 +153,7 @@ async def _reserve(context: BuildContext) -> Seen:
     return Seen(f"{record.ip} for {record.mac}: {words}")
 
 
-@task(name="Look for the temporary lease (2)", **RETRY)
+@task(**step("Look for the temporary lease (2)"))
 async def check_discovery_leases(company: Company) -> Company:
     """See the lease with which a host booted the discovery image."""
     return await each_arrival(company, (2,), _discovery_lease, recheck=True)
@@ -170,7 +170,7 @@ async def _discovery_lease(arrival: Arrival) -> Seen:
     return Seen(_words(lease))
 
 
-@task(name="Look for the lease on the reserved address (18)", **RETRY)
+@task(**step("Look for the lease on the reserved address (18)"))
 async def check_install_leases(company: Company) -> Company:
     """See the lease with which the installer runs."""
     return await each(
@@ -181,7 +181,7 @@ async def check_install_leases(company: Company) -> Company:
     )
 
 
-@task(name="Look for the lease on the reserved address (30)", **RETRY)
+@task(**step("Look for the lease on the reserved address (30)"))
 async def check_first_boot_leases(company: Company) -> Company:
     """See the lease with which the installed system runs."""
     return await each(company, (30,), lambda context: _reserved_lease(context, CallbackKind.REPORT))

@@ -15,7 +15,7 @@ from integrations.records import DnsRecord
 from integrations.smart_proxy import SmartProxy
 from inventory.context import BuildContext
 from tasks import desired
-from tasks.company import RETRY, Company, Seen, each
+from tasks.company import Company, Seen, each, step
 from tasks.means import means
 from tasks.road import ensure
 
@@ -97,7 +97,7 @@ def _server(text: str) -> NameServer:
     return NameServer(ip_address(parts.hostname or text), parts.port or 53)
 
 
-@task(name="Create the DNS records (14, 15)", **RETRY)
+@task(**step("Create the DNS records (14, 15)"))
 async def create_dns_records(company: Company) -> Company:
     """Create A and PTR and see both at the authoritative servers."""
     return await each(company, (14, 15), _create)

@@ -11,13 +11,13 @@ from inventory.errors import InventoryError
 from inventory.life import Event, HostState
 from inventory.models import BuildOutcome, Callback, CallbackKind, Facts, HostGroup
 from inventory.reports import FirstReport
-from tasks.company import RETRY, Company, Problem, Seen, each, each_arrival
+from tasks.company import Company, Problem, Seen, each, each_arrival, step
 from tasks.means import means
 
 __all__ = ["judge_first_boot", "weigh_rules"]
 
 
-@task(name="Weigh the discovery rules (5)", **RETRY)
+@task(**step("Weigh the discovery rules (5)"))
 async def weigh_rules(company: Company) -> Company:
     """Let the first rule that matches a host's facts ask for its provisioning."""
     return await each_arrival(company, (), _weigh)
@@ -44,7 +44,7 @@ async def _weigh(arrival: Arrival) -> Seen:
     return Seen(f"rule {rule.name} takes the host for {group.name} as {name}")
 
 
-@task(name="Judge the first report (30)", **RETRY)
+@task(**step("Judge the first report (30)"))
 async def judge_first_boot(company: Company) -> Company:
     """Say whether the installed system is what was ordered, and close its build if it is."""
     return await each(company, (), _judge)

@@ -12,7 +12,7 @@ from pykickstart.version import makeVersion
 
 from inventory.context import BuildContext
 from tasks import desired
-from tasks.company import RETRY, Company, Problem, Seen, each
+from tasks.company import Company, Problem, Seen, each, step
 from tasks.means import means
 from templates.for_build import kickstart_input
 from templates.render import UnknownTemplate, render_kickstart
@@ -20,7 +20,7 @@ from templates.render import UnknownTemplate, render_kickstart
 __all__ = ["check_kickstarts"]
 
 
-@task(name="Check the kickstart (before 16)", **RETRY)
+@task(**step("Check the kickstart (before 16)"))
 async def check_kickstarts(company: Company) -> Company:
     """Render each host's kickstart as the gateway will, and read it as its installer will."""
     return await each(company, (), _check)

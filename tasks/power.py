@@ -20,7 +20,7 @@ from inventory.context import Arrival, BuildContext
 from inventory.database import AsyncSession
 from inventory.life import Event, HostState
 from inventory.models import Effect, EffectState, Interface
-from tasks.company import RETRY, Company, Problem, Seen, each, each_arrival, require_claim
+from tasks.company import Company, Problem, Seen, each, each_arrival, require_claim, step
 from tasks.credentials import power_settings
 from tasks.means import means
 
@@ -39,7 +39,7 @@ async def _power_of(interface: Interface) -> Power | None:
     return power_for(await power_settings(bmc)) if bmc is not None else None
 
 
-@task(name="See that the host has power (1)", **RETRY)
+@task(**step("See that the host has power (1)"))
 async def see_power(company: Company) -> Company:
     """Read the power state where a BMC is known; else the host's own facts must do."""
     return await each_arrival(company, (1,), _see_power, recheck=True)
@@ -58,7 +58,7 @@ async def _see_power(arrival: Arrival) -> Seen:
     return Seen(f"it sent facts, so it has power; its BMC says {state}", Evidence.IMPLIED)
 
 
-@task(name="Order the reboot (16, 17)", **RETRY)
+@task(**step("Order the reboot (16, 17)"))
 async def order_reboot(company: Company) -> Company:
     """Restart the host into its installer; everything before must have been verified."""
     return await each(company, (16, 17), _reboot)

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from prefect import Task
+
+from tasks import boot, dhcp, dns, hosts, kickstart, power
+
+STEPS = [
+    one
+    for module in (boot, dhcp, dns, hosts, kickstart, power)
+    for one in vars(module).values()
+    if isinstance(one, Task)
+]
+
+
+@pytest.mark.parametrize("task", STEPS, ids=lambda task: str(task.name))
+def test_a_timeline_tells_what_each_run_does_and_for_whom(task: Task[..., object]) -> None:
+    assert list(inspect.signature(task.fn).parameters) == ["company"]
+    assert task.task_run_name == f"{task.name} · {{company}}"
+    assert task.retries
+
+
+def test_the_arrows_that_we_carry_out_are_in_the_names() -> None:
+    assert len(STEPS) >= 14
+    named = " ".join(task.name for task in STEPS)
+    for number in (7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 28, 29):
+        assert str(number) in named
