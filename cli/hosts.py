@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,10 +14,37 @@ from cli.inventory import with_inventory
 
 if TYPE_CHECKING:
     from inventory.database import AsyncSession
+    from inventory.overview import ArrowRow, HostRow
 
 __all__ = ["app"]
 
+_PIPE_COLUMNS = 400
+
 app = typer.Typer(help="Hosts: look at them, provision them, let held ones go on.")
+
+
+def _table(*columns: str) -> Table:
+    table = Table()
+    for one in columns:
+        # A name that is cut short cannot be searched for.
+        table.add_column(one, overflow="fold")
+    return table
+
+
+def _print(table: Table) -> None:
+    screen = Console()
+    # In a pipe nobody sees eighty columns; a row stays a line there for whoever filters it.
+    (screen if screen.is_terminal else Console(width=_PIPE_COLUMNS)).print(table)
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _held(row: HostRow) -> str:
+    if not row.held_reason:
+        return ""
+    return f"{row.held_step or '-'}: {row.held_reason}. {row.held_advice or ''}".rstrip(". ") + "."
 
 
 @app.command("list")
@@ -24,28 +52,34 @@ def list_hosts() -> None:
     """All hosts: state, since when, and why those that are held are held."""
     from inventory.overview import fleet
 
-    table = Table("host", "state", "since", "address", "held at, because")
+    table = _table("host", "state", "since (UTC)", "address", "held at, because; what to do")
     for row in with_inventory(fleet):
-        held = f"{row.held_step or '-'}: {row.held_reason}" if row.held_reason else ""
-        table.add_row(row.name, row.state, f"{row.since:%H:%M:%S}", row.ip or "", held)
-    Console().print(table)
+        table.add_row(row.name, row.state, _moment(row.since), row.ip or "", _held(row))
+    _print(table)
 
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="Full name of the host.")]) -> None:
     """One host's arrows: state, evidence, when, and what was seen."""
-    from inventory.overview import arrows_of_host
+    from inventory.overview import arrows_of_host, fleet
 
-    table = Table("arrow", "state", "evidence", "at", "seen")
-    for row in with_inventory(lambda session: arrows_of_host(session, name)):
+    async def look(session: AsyncSession) -> tuple[list[ArrowRow], list[HostRow]]:
+        return await arrows_of_host(session, name), await fleet(session)
+
+    arrows, rows = with_inventory(look)
+    table = _table("arrow", "state", "evidence", "at (UTC)", "seen")
+    for row in arrows:
         table.add_row(
             row.label,
             row.state,
             row.evidence or "",
-            f"{row.at:%H:%M:%S}" if row.at else "",
+            _moment(row.at) if row.at else "",
             row.error or row.seen,
         )
-    Console().print(table)
+    _print(table)
+    for host in rows:
+        if host.name == name.strip().lower() and host.held_reason:
+            typer.echo(f"{host.name} is held at {_held(host)}")
 
 
 @app.command()

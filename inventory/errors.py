@@ -84,13 +84,10 @@ class BuildOpen(InventoryError):
 class NotReady(InventoryError):
     """The host is at a point of its life at which this cannot be asked of it."""
 
-    def __init__(self, host: str, state: str) -> None:
+    def __init__(self, host: str, state: str, need: str) -> None:
         self.host = host
         self.state = state
-        super().__init__(
-            f"the host {host} is {state}, which does not allow this; wait for its present build to "
-            "end, or cancel it"
-        )
+        super().__init__(f"the host {host} is {state}; {need}")
 
 
 class UnknownBmc(InventoryError):

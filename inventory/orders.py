@@ -88,7 +88,11 @@ async def provision(
             await hosts.move(session, host, Event.REBUILD, at)
             build = await builds.open_build(session, host, group=group, asked_by=asked_by, at=at)
         case _:
-            raise NotReady(host.name, host.state)
+            need = (
+                "it can be provisioned when it is discovered, cancelled, in operation, or held "
+                "before its reboot"
+            )
+            raise NotReady(host.name, host.state, need)
     await builds.set_group(session, build, group, asked_by)
     await hosts.take_name(session, host, await _full_name(session, host, group, name))
     await steps.finish(
@@ -138,8 +142,8 @@ async def phase_to_resume(session: AsyncSession, build: Build) -> Phase | None:
 async def resume(session: AsyncSession, host: Host, build: Build, *, at: datetime) -> None:
     """Put a held host back to where it was; one that we wait for gets its whole time again."""
     await builds.resume(session, build, at)
-    group = await session.get(HostGroup, build.host_group_id)
-    if group is not None and host.state in WAITS_FOR_HOST:
+    if build.host_group_id is not None and host.state in WAITS_FOR_HOST:
+        group = await session.get_one(HostGroup, build.host_group_id)
         first_boot = host.state is HostState.FIRST_BOOT
         minutes = group.first_boot_minutes if first_boot else group.install_minutes
         build.deadline = at + timedelta(minutes=minutes)
@@ -157,7 +161,7 @@ async def retry(session: AsyncSession, host: Host, *, at: datetime) -> Phase | N
     host = await hosts.lock_host(session, host.id)
     build = await builds.current_build(session, host.id)
     if host.state is not HostState.HELD or build is None:
-        raise NotReady(host.name, host.state)
+        raise NotReady(host.name, host.state, "only a host that is held can be retried")
     phase = await phase_to_resume(session, build)
     await resume(session, host, build, at=at)
     if phase is not None:

@@ -27,6 +27,8 @@ class HostRow:
     ip: str | None
     held_step: int | None
     held_reason: str | None
+    held_advice: str | None
+    """What a person can do about it."""
     mac: str | None
     """Of the interface that it boots from."""
 
@@ -56,6 +58,7 @@ async def fleet(session: AsyncSession) -> list[HostRow]:
             sa.func.host(Interface.ip),
             col(Build.held_step),
             col(Build.held_reason),
+            col(Build.held_advice),
             col(Interface.mac),
         )
         .select_from(Host)

@@ -17,7 +17,7 @@ def _arrow(number: int, state: StepState, evidence: Evidence | None = None) -> A
 
 
 def _host(name: str, state: HostState) -> HostRow:
-    return HostRow(name, state, AT, "192.0.2.50", None, None, "52:54:00:aa:bb:01")
+    return HostRow(name, state, AT, "192.0.2.50", None, None, None, "52:54:00:aa:bb:01")
 
 
 ROWS = [

@@ -1,0 +1,58 @@
+"""What an operator reads at three in the morning: whole names, whole dates, and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from inventory.builds import hold
+from inventory.models import Host
+from tests.conftest import Database
+from tests.inventory.world import discovered, later, make_group
+
+NAME = "a-very-long-name-of-a-machine.in-a-rack.in-the-east.example.org"
+
+
+@pytest.fixture
+async def held(database: Database, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A host that is held, and the inventory where the command finds it."""
+    monkeypatch.setenv("RACKRISE_DATABASE_URL", database.url)
+    async with database.sessions.begin() as session:
+        await make_group(session)
+    host, build = await discovered(database.sessions)
+    async with database.sessions.begin() as session:
+        (await session.get_one(Host, host.id)).name = NAME
+        reason, advice = "DHCP at 192.0.2.1 is silent", "See that it runs; then retry."
+        await hold(session, build, step=12, reason=reason, advice=advice, at=later(50))
+    return NAME
+
+
+async def rackrise(*words: str) -> Result:
+    return await asyncio.to_thread(CliRunner().invoke, app, list(words))
+
+
+async def test_in_a_pipe_a_host_is_one_line_with_all_of_it(held: str) -> None:
+    result = await rackrise("hosts", "list")
+    (line,) = (one for one in result.stdout.splitlines() if held in one)
+    assert "2026-01-02 03:04:55" in line
+    assert "12: DHCP at 192.0.2.1 is silent. See that it runs; then retry." in line
+
+
+async def test_a_held_host_says_why_and_what_to_do(held: str) -> None:
+    result = await rackrise("hosts", "show", held)
+    assert len([one for one in result.stdout.splitlines() if " → " in one]) == 34
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith(f"{held} is held at 12: DHCP at 192.0.2.1 is silent.")
+
+
+async def test_what_cannot_be_asked_of_a_host_says_when_it_can(held: str) -> None:
+    assert (await rackrise("hosts", "retry", held)).exit_code == 0
+    again = await rackrise("hosts", "retry", held)
+    assert again.exit_code == 2
+    assert f"the host {held} is discovered; only a host that is held can be retried" in again.stderr
+    unknown = await rackrise("hosts", "provision", held, "--group", "nothing")
+    assert unknown.exit_code == 2
+    assert "there is no host group 'nothing'; there are: web" in unknown.stderr
