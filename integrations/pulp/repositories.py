@@ -73,8 +73,10 @@ class RepositoryCalls(TaskCalls):
             Unavailable: upstream or a worker of Pulp is away, or it takes too long.
             Unverified: what upstream gave is not what it promised, such as another checksum.
             Refused: upstream has no such repository.
+            Conflict: the repository is somebody else's; all that upstream lacks would leave it.
         """
         operation = f"sync {repository.name} from {remote.url}"
+        require_ours(repository, operation, self._wire.address)
         href = await self._sync_under_way(repository, operation)
         if href is None:
             href = await self._wire.start(
@@ -170,7 +172,7 @@ def require_ours(
         system=SYSTEM,
         address=address,
         operation=operation,
-        said=f"{found.href} is otherwise and lacks the label {LABEL}={kind}, which would hand it"
-        " over to us",
+        said=f"{found.href} is not ours to change: it lacks the label {LABEL}={kind}, which would"
+        " hand it over to us",
         owner=f"whoever made {found.name} in Pulp",
     )

@@ -41,6 +41,7 @@ _FILTERS = {"name", "base_path", "repository_version", "repository"}
 _NOT_FILTERS = {"limit", "offset", "ordering", "pulp_label_select"}
 _UNIQUE = {"remotes": ("name",), "repositories": ("name",), "distributions": ("name", "base_path")}
 _PAGE = 100
+_FORBIDDEN = "You do not have permission to perform this action."
 
 Object = dict[str, Any]
 
@@ -153,9 +154,11 @@ class PulpDouble:
             return self._log_in(request)
         role = self._role(request)
         if request.method != "GET" and role != "admin":
-            raise _Refusal(403, {"detail": "You do not have permission to perform this action."})
+            raise _Refusal(403, {"detail": _FORBIDDEN})
         if path == "workers/":
-            beats = self.queue.missing.items() if role == "admin" else ()
+            if role != "admin":
+                raise _Refusal(403, {"detail": _FORBIDDEN})
+            beats = self.queue.missing.items()
             return _page([{"name": name, "last_heartbeat": beat} for name, beat in beats])
         if path == "tasks/":
             return _page(self._tasks(request) if role == "admin" else [])

@@ -151,6 +151,11 @@ async def create_remote(site: Site, name: str, url: str, retries: int | None = N
     return Remote.model_validate(await _created(site.settings(), "remotes/rpm/rpm/", body))
 
 
+async def create_repository(site: Site, name: str) -> None:
+    """Make a repository as somebody else would."""
+    await _created(site.settings(), "repositories/rpm/rpm/", {"name": name})
+
+
 async def _created(settings: PulpSettings, mount: str, body: object) -> object:
     auth = (settings.user, settings.password.get_secret_value())
     async with httpx.AsyncClient(auth=auth, timeout=60) as http:

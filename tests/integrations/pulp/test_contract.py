@@ -21,6 +21,7 @@ from tests.integrations.pulp.sites import (
     Served,
     Site,
     create_remote,
+    create_repository,
     new_name,
     serve,
     sync,
@@ -237,6 +238,18 @@ async def test_a_remote_that_changes_is_changed_and_somebody_elses_is_not(
     assert caught.value.owner == f"whoever made {theirs} in Pulp"
 
 
+async def test_somebody_elses_repository_is_never_mirrored_over(
+    site: Site, pulp: Pulp, name: str
+) -> None:
+    await create_repository(site, name)
+    with pytest.raises(Conflict, match="lacks the label rackrise=managed") as caught:
+        await sync(site, pulp, name)
+    assert caught.value.owner == f"whoever made {name} in Pulp"
+    left = await pulp.ensure_repository(name)
+    assert left.latest_version.endswith("/versions/0/")
+    assert left.labels == {}
+
+
 async def test_many_that_create_the_same_get_the_same(site: Site, pulp: Pulp, toy: Served) -> None:
     race = new_name()
     async with AsyncExitStack() as stack:
@@ -285,6 +298,14 @@ async def test_without_rights_it_is_said_that_missing_may_mean_hidden(
             await stranger.publication_of(toy.distribution)
         with pytest.raises(Refused, match=r"HTTP 403.*user stranger lacks the role"):
             await stranger.ensure_remote(new_name(), "http://one.example.test/")
+
+
+async def test_only_an_administrator_is_told_of_lost_workers(site: Site) -> None:
+    settings = site.settings(**STRANGER)
+    auth = (STRANGER["user"], STRANGER["password"])
+    async with httpx.AsyncClient(auth=auth, timeout=60) as http:
+        answer = await http.get(f"{settings.url}/pulp/api/v3/workers/?missing=true")
+    assert answer.status_code == httpx.codes.FORBIDDEN, answer.text
 
 
 async def test_a_tree_is_found_without_any_right(site: Site, pulp: Pulp, toy: Served) -> None:

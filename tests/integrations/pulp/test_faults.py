@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 
 from integrations.errors import Busy, Refused, Unavailable, Unverified
 from integrations.pulp import Publication, Pulp, PulpSettings, Remote, Repository
+from integrations.pulp.resources import LABEL
 from lab.doubles.pulp import PulpDouble, pulp_double
 from tests.integrations.pulp.upstream import simulate_tree
 
@@ -173,7 +174,12 @@ def task(state: str, **more: object) -> dict[str, object]:
 
 
 def waiting_for(
-    shown: Callable[[], dict[str, object]], clock: Clock, *, workers: int, missing: datetime | None
+    shown: Callable[[], dict[str, object]],
+    clock: Clock,
+    *,
+    workers: int,
+    missing: datetime | None,
+    admin: bool = True,
 ) -> Pulp:
     """A client that syncs, on a Pulp with that many workers and perhaps a missing one."""
 
@@ -184,6 +190,8 @@ def waiting_for(
         if path == "status/":
             alive = [{"name": "1@pulp", "last_heartbeat": NOW.isoformat()}] * workers
             return httpx.Response(200, json={"online_workers": alive, "online_content_apps": alive})
+        if path == "workers/" and not admin:
+            return httpx.Response(403, json={"detail": "You do not have permission."})
         if path == "workers/":
             lost = [{"name": "2@pulp", "last_heartbeat": missing.isoformat()}] if missing else []
             return httpx.Response(200, json={"next": None, "results": lost})
@@ -197,7 +205,14 @@ def waiting_for(
 
 
 async def _sync(pulp: Pulp) -> None:
-    repository = Repository(href="/r/", name="toy", latest_version="/r/versions/0/")
+    repository = Repository.model_validate(
+        {
+            "pulp_href": "/r/",
+            "name": "toy",
+            "latest_version_href": "/r/versions/0/",
+            "pulp_labels": {LABEL: "managed"},
+        }
+    )
     remote = Remote(href="/m/", name="toy", url="http://mirror.example.test/", policy="immediate")
     await pulp.sync(repository, remote)
 
@@ -234,6 +249,14 @@ async def test_a_worker_that_was_missing_before_is_not_blamed() -> None:
     pulp = waiting_for(lambda: task("running"), clock, workers=1, missing=long_ago)
     with pytest.raises(Unavailable, match="not ended within"):
         await _sync(pulp)
+
+
+async def test_a_user_who_is_not_told_of_lost_workers_waits_for_the_deadline() -> None:
+    clock = Clock()
+    pulp = waiting_for(lambda: task("running"), clock, workers=1, missing=NOW, admin=False)
+    with pytest.raises(Unavailable, match="not ended within"):
+        await _sync(pulp)
+    assert clock.now >= 600
 
 
 async def test_without_workers_it_is_said_so() -> None:

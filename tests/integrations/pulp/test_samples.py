@@ -27,6 +27,7 @@ from integrations.pulp import (
     Version,
 )
 from integrations.pulp.refusals import refusal, said
+from integrations.pulp.resources import LABEL
 from integrations.treeinfo import TreeFile
 
 SAMPLES = Path(__file__).parents[3].parent / "shared" / "contracts" / "pulp-samples.jsonl"
@@ -98,6 +99,12 @@ def repository() -> Repository:
     return Repository.model_validate(sample(6)["body"])
 
 
+def ours(number: int = 6) -> Repository:
+    """A recorded repository with our mark, which none had when it was recorded."""
+    found = Repository.model_validate(sample(number)["body"])
+    return found.model_copy(update={"labels": {LABEL: "managed"}})
+
+
 def publication() -> Publication:
     return Publication.model_validate(sample(15)["body"])
 
@@ -130,7 +137,7 @@ async def test_a_sync_ends_with_its_version_though_first_it_is_not_available() -
     async def on_progress(lines: Sequence[Any]) -> None:
         told.append([f"{line.code} {line.done}" for line in lines])
 
-    synced = await pulp.sync(repository(), remote(), on_progress)
+    synced = await pulp.sync(ours(), remote(), on_progress)
     assert (synced.version.number, synced.changed) == (1, True)
     assert "sync.downloading.artifacts 3" in told[0]
     assert "sync.downloading.artifacts 7" in told[1]
@@ -139,7 +146,7 @@ async def test_a_sync_ends_with_its_version_though_first_it_is_not_available() -
 
 async def test_a_sync_without_news_makes_no_version() -> None:
     pulp, replay = replayed(NO_TASKS, 23, 24, 25, 26)
-    synced = await pulp.sync(repository(), remote())
+    synced = await pulp.sync(ours(), remote())
     assert (synced.version.number, synced.changed) == (1, False)
     assert replay.is_used_up
 
@@ -234,7 +241,7 @@ async def test_a_failed_upstream_is_told_without_its_traceback(
     started: int, ended: Sequence[int], kind: type[OutsideError], words: str
 ) -> None:
     pulp, replay = replayed(NO_TASKS, started, *ended)
-    there = Repository.model_validate(sample(54)["body"])
+    there = ours(54)
     with pytest.raises(kind) as caught:
         await pulp.sync(there, remote())
     assert words in str(caught.value)
