@@ -64,7 +64,7 @@ def show(name: Annotated[str, typer.Argument(help="Full name of the host.")]) ->
     from inventory.overview import arrows_of_host, fleet
 
     async def look(session: AsyncSession) -> tuple[list[ArrowRow], list[HostRow]]:
-        return await arrows_of_host(session, name), await fleet(session)
+        return await arrows_of_host(session, name), await fleet(session, name)
 
     arrows, rows = with_inventory(look)
     table = _table("arrow", "state", "evidence", "at (UTC)", "seen")
@@ -78,7 +78,7 @@ def show(name: Annotated[str, typer.Argument(help="Full name of the host.")]) ->
         )
     _print(table)
     for host in rows:
-        if host.name == name.strip().lower() and host.held_reason:
+        if host.held_reason:
             typer.echo(f"{host.name} is held at {_held(host)}")
 
 

@@ -48,8 +48,9 @@ class ArrowRow:
     """Where Prefect shows how it was done; None for what hosts do and tell."""
 
 
-async def fleet(session: AsyncSession) -> list[HostRow]:
-    """All hosts by name."""
+async def fleet(session: AsyncSession, name: str | None = None) -> list[HostRow]:
+    """All hosts by name, or only the one that has a name; none if nobody has it."""
+    only = sa.true() if name is None else col(Host.name) == name.strip().lower()
     rows = await session.exec(  # type: ignore[call-overload]  # sqlmodel types four entities
         sa.select(
             col(Host.name),
@@ -69,6 +70,7 @@ async def fleet(session: AsyncSession) -> list[HostRow]:
         .outerjoin(
             Build, sa.and_(col(Build.host_id) == col(Host.id), col(Build.closed_at).is_(None))
         )
+        .where(only)
         .order_by(col(Host.name))
     )
     return [HostRow(*row) for row in rows]

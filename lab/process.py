@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Running", "running", "until"]
+__all__ = ["Running", "free_port", "running", "until"]
 
 
 async def until(
@@ -113,3 +114,10 @@ async def running(
         yield server
     finally:
         await server.stop()
+
+
+def free_port() -> int:
+    """A TCP port of the loopback that nobody listens on at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Literal
 from deployments.up import Place
 from lab.images import Images
 from lab.namespace import Namespace, namespace
+from lab.process import free_port
 from lab.qemu import Loader, Machine
 from lab.reach import reach
 from lab.servers.bind import Bind, bind
@@ -164,18 +164,12 @@ async def real_site(
         proxy_file.write_text(_proxy_file(ns.address, root, server))
         proxy_file.chmod(0o600)
         site_file.write_text(_site_file(ns.address, machines, content) + _bmc_tables(machines, bmc))
-        prefect = _free_port()
+        prefect = free_port()
         await stack.enter_async_context(reach(ns, prefect, at=prefect))
         gateway = await stack.enter_async_context(reach(ns, GATEWAY_PORT, ns.address))
         yield RealSite(
             ns, site_file, proxy_file, root, server, dns, machines, content, bmc, prefect, gateway
         )
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def _boot_root(directory: Path, images: Images) -> Path:

@@ -25,7 +25,7 @@ from integrations.errors import Unavailable
 from integrations.pulp import Pulp, PulpSettings
 from lab.cache import Cache
 from lab.namespace import Namespace
-from lab.process import Running, running, until
+from lab.process import Running, free_port, running, until
 from lab.pulp_install import (
     ADMIN_PASSWORD,
     database_url,
@@ -186,7 +186,7 @@ async def pulp(
         urls = await stack.enter_async_context(embedded_postgres(home, durable=False))
         redis = await stack.enter_async_context(_redis(directory))
         host = inside.address if inside else "127.0.0.1"
-        api, content = (API_PORT, CONTENT_PORT) if inside else (_free_port(), _free_port())
+        api, content = (API_PORT, CONTENT_PORT) if inside else (free_port(), free_port())
         env = write_settings(
             directory,
             database=urls.socket_directory,
@@ -258,10 +258,3 @@ async def _is_ready(client: Pulp, workers: int) -> bool:
     except Unavailable:
         return False
     return len(status.workers) >= workers and len(status.content_apps) > 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,7 +17,7 @@ import httpx
 
 from lab.cache import Cache, key
 from lab.namespace import Namespace, run
-from lab.process import Running, running
+from lab.process import Running, free_port, running
 from lab.reach import reach
 
 __all__ = ["ORCHESTRATOR", "PORT", "SERVER", "PuppetServer", "puppet"]
@@ -172,7 +171,7 @@ async def puppet(
     """
     made = await _authority(cache or Cache())
     address = inside.address if inside else "127.0.0.1"
-    port = PORT if inside else _free_port()
+    port = PORT if inside else free_port()
     await asyncio.to_thread(_lay_out, directory, made, address, port)
     command = [
         *_JAVA,
@@ -289,9 +288,3 @@ def _keep_only(made: Path, name: str) -> None:
     for other in made.iterdir():
         if other.name != name:
             shutil.rmtree(other)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
