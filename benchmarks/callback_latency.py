@@ -149,7 +149,7 @@ async def make_ready(sessions: Sessions, group_id: int, number: int) -> None:
         assert build is not None  # noqa: S101
         await set_group(session, build, group, "benchmark")
         await keep_token(session, build, f"token-{number}")
-        await keep_tree(session, build, url="http://192.0.2.1/tree", pin=None)
+        await keep_tree(session, build, "http://192.0.2.1/tree")
         for event in (Event.SELECT, Event.PREPARE, Event.REBOOT):
             await move(session, host, event, now())
 

@@ -15,6 +15,7 @@ from cli.inventory import with_inventory
 if TYPE_CHECKING:
     from inventory.database import AsyncSession
     from inventory.overview import ArrowRow, HostRow
+    from inventory.repositories import RepositoryRow
 
 __all__ = ["app"]
 
@@ -60,13 +61,21 @@ def list_hosts() -> None:
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="Full name of the host.")]) -> None:
-    """One host's arrows: state, evidence, when, and what was seen."""
+    """One host: its arrows with state, evidence, and what was seen; what it installs from."""
+    from inventory import hosts, repositories
     from inventory.overview import arrows_of_host, fleet
 
-    async def look(session: AsyncSession) -> tuple[list[ArrowRow], list[HostRow]]:
-        return await arrows_of_host(session, name), await fleet(session, name)
+    async def look(
+        session: AsyncSession,
+    ) -> tuple[list[ArrowRow], list[HostRow], list[RepositoryRow]]:
+        host = await hosts.named(session, name)
+        return (
+            await arrows_of_host(session, name),
+            await fleet(session, name),
+            await repositories.of_host(session, host.id),
+        )
 
-    arrows, rows = with_inventory(look)
+    arrows, rows, used = with_inventory(look)
     table = _table("arrow", "state", "evidence", "at (UTC)", "seen")
     for row in arrows:
         table.add_row(
@@ -77,6 +86,11 @@ def show(name: Annotated[str, typer.Argument(help="Full name of the host.")]) ->
             row.error or row.seen,
         )
     _print(table)
+    if used:
+        table = _table("repository", "address", "served by")
+        for one in used:
+            table.add_row(one.name, one.url, one.known_as)
+        _print(table)
     for host in rows:
         if host.held_reason:
             typer.echo(f"{host.name} is held at {_held(host)}")

@@ -14,6 +14,8 @@ class PulpClients:
 
     def __init__(self) -> None:
         self._clients: dict[str, tuple[PulpSettings, Pulp]] = {}
+        self._replaced: list[Pulp] = []
+        """Others may be in the middle of a sync with them: closed only at the end."""
 
     async def of(self, pulp: PulpRow) -> Pulp:
         """The client that speaks to this Pulp.
@@ -25,17 +27,19 @@ class PulpClients:
             Problem: its credentials are not there.
         """
         settings = await pulp_settings(pulp)
+        # Nothing is awaited from here on, so that many callers get the same client.
         known = self._clients.get(pulp.name)
         if known is not None and known[0] == settings:
             return known[1]
         if known is not None:
-            await known[1].close()
+            self._replaced.append(known[1])
         client = Pulp(settings)
         self._clients[pulp.name] = (settings, client)
         return client
 
     async def close(self) -> None:
         """Give back connections."""
-        for _, client in self._clients.values():
+        for client in (*self._replaced, *(client for _, client in self._clients.values())):
             await client.close()
+        self._replaced.clear()
         self._clients.clear()

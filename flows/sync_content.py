@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from prefect import flow, get_run_logger
 
 from integrations.errors import OutsideError
 from tasks.company import Problem
 from tasks.content import (
+    places,
     remove_unneeded_boot_files,
     remove_unneeded_pins,
     synchronise,
     trees_named,
 )
+from tasks.repositories import compare_all_repositories
 
 __all__ = ["sync_content"]
 
@@ -20,18 +24,31 @@ __all__ = ["sync_content"]
 async def sync_content(trees: list[str] | None = None) -> None:
     """Bring install trees in Pulp up to date; builds that are under way keep theirs.
 
+    What fails for one tree, one Pulp or one boot server keeps no other from its turn; the run fails
+    at its end, and says all that has failed.
+
     Args:
         trees: Names of install trees; empty: all that Pulp gets from somewhere.
     """
-    failed: list[Exception] = []
-    for tree in await trees_named(trees or []):
+    failed: dict[str, Exception] = {}
+
+    async def attempt(what: str, work: Awaitable[object]) -> None:
         try:
-            await synchronise(tree)
+            await work
         except (OutsideError, Problem) as error:
-            # One tree that cannot be had must not keep the others from being brought up to date.
-            get_run_logger().error("%s: %s", tree, error)
-            failed.append(error)
-    await remove_unneeded_pins()
-    await remove_unneeded_boot_files()
+            get_run_logger().error("%s: %s", what, error)
+            failed[what] = error
+
+    for tree in await trees_named(trees or []):
+        await attempt(f"tree {tree}", synchronise(tree))
+    tidied = await places()
+    for pulp in tidied.pulps:
+        await attempt(f"pins in Pulp {pulp}", remove_unneeded_pins(pulp))
+    for proxy in tidied.proxies:
+        await attempt(f"boot files at {proxy}", remove_unneeded_boot_files(proxy))
+    await attempt("reported repositories", compare_all_repositories())
     if failed:
-        raise failed[0]
+        told = "; ".join(f"{what}: {error}" for what, error in failed.items())
+        raise Problem(told, "Mend what is named, then start sync-content again.") from next(
+            iter(failed.values())
+        )

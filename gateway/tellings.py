@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.answers import Refusal
-from inventory import callbacks, steps
+from inventory import callbacks, repositories, steps
 from inventory.arrows import Evidence
 from inventory.builds import build_by_token, hold, lock_build, resume
 from inventory.database import AsyncSession
@@ -208,6 +208,7 @@ async def tell_report(session: AsyncSession, telling: Telling, report: FirstRepo
     if build.closed_at is None:
         values = report.model_dump(mode="json")
         await keep_facts(session, build.host_id, "first_boot", values, telling.at)
+        await repositories.keep(session, build.host_id, report.repositories, telling.at)
     return f"{host.name} runs from {report.root_device or 'its disk'}"
 
 

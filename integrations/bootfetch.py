@@ -3,7 +3,7 @@
 Foreman's proxy downloads in the background onto the final name and never says how it went. Here a
 download happens beside the final name, is compared with its checksum (or with the length that the
 source states), and only then takes the name's place. While it runs, and when it fails, loaders
-read the old file.
+read the old file. One that breaks off is gone on with by the next, where a checksum can prove it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from integrations.bootplaces import boot_path, publish, readable_directory
 from integrations.errors import Busy, OutsideError, Refused, Unavailable, Unverified
 from integrations.records import BootFile, Outcome
 
-__all__ = ["FetchLimits", "fetch_boot_file"]
+__all__ = ["FetchLimits", "fetch_boot_file", "part_of"]
 
 _LOCK_POLL = 0.05
 
@@ -150,20 +150,37 @@ class _Download:
 
     async def run(self) -> Outcome:
         """Download, compare, and only then take the name's place."""
-        part = _beside(self._place, "part")
-        with part.open("wb") as out:
+        part = part_of(self._place)
+        # What an earlier call left off is worth something only if its end can be proven.
+        with part.open("a+b" if self._file.sha256 else "w+b") as out:
+            broke_off = False
             try:
-                if await self._whole(out) is Outcome.ALREADY:
-                    return Outcome.ALREADY
-                found = self._digest.hexdigest()
-                if self._file.sha256 and found != self._file.sha256.lower():
+                await asyncio.to_thread(self._read_again, out)
+                if not self._is_whole():
+                    broke_off = True
+                    if await self._whole(out) is Outcome.ALREADY:
+                        return Outcome.ALREADY
+                    broke_off = False
+                if self._file.sha256 and not self._is_whole():
+                    found = self._digest.hexdigest()
                     said = f"{self.got} bytes with SHA-256 {found}, not {self._file.sha256}"
                     raise Unverified(**self.blame, said=said)
                 await asyncio.to_thread(publish, out, self._place, self._changed)
             finally:
                 # Gone already when it has taken its place.
-                part.unlink(missing_ok=True)
+                if not (broke_off and self._file.sha256 and self.got):
+                    part.unlink(missing_ok=True)
         return Outcome.CREATED
+
+    def _read_again(self, out: BinaryIO) -> None:
+        """Go on after what an earlier call, perhaps of a process that was killed, has fetched."""
+        out.seek(0)
+        while chunk := out.read(1 << 20):
+            self._digest.update(chunk)
+            self.got += len(chunk)
+
+    def _is_whole(self) -> bool:
+        return self._digest.hexdigest() == self._file.sha256.lower()
 
     async def _whole(self, out: BinaryIO) -> Outcome:
         pause = self._limits.pause
@@ -188,7 +205,7 @@ class _Download:
             async with self._client.stream(
                 "GET", self._file.url, headers=headers, follow_redirects=True
             ) as response:
-                self._check_status(response)
+                self._check_status(response, out)
                 total = self._start(response, out)
                 if self._same_as_there(total):
                     return Outcome.ALREADY
@@ -208,10 +225,14 @@ class _Download:
             raise Unverified(**self.blame, said=f"{self.got} bytes came, not {total}")
         return Outcome.CREATED
 
-    def _check_status(self, response: httpx.Response) -> None:
+    def _check_status(self, response: httpx.Response, out: BinaryIO) -> None:
         status = response.status_code
         if status in (200, 206):
             return
+        if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            said = f"it has less than the {self.got} bytes that an earlier try has fetched"
+            self._begin_anew(out)
+            raise Unverified(**self.blame, said=said)
         said = f"HTTP {status} {response.reason_phrase}"
         if status in (408, 429, 503):
             raise Busy(**self.blame, said=said)
@@ -224,10 +245,7 @@ class _Download:
         length = response.headers.get("Content-Length", "")
         goes_on = response.headers.get("Content-Range", "").startswith(f"bytes {self.got}-")
         if response.status_code != 206 or not goes_on:
-            self.got = 0
-            self._digest = hashlib.sha256()
-            out.seek(0)
-            out.truncate()
+            self._begin_anew(out)
         tag = response.headers.get("ETag", "")
         changed = response.headers.get("Last-Modified", "")
         self._version = changed if tag.startswith("W/") else tag or changed
@@ -240,6 +258,12 @@ class _Download:
             raise Unverified(**self.blame, said=f"has {total} bytes, not {self._file.size}")
         self._check_limit(total or 0)
         return total
+
+    def _begin_anew(self, out: BinaryIO) -> None:
+        self.got = 0
+        self._digest = hashlib.sha256()
+        out.seek(0)
+        out.truncate()
 
     def _same_as_there(self, total: int | None) -> bool:
         if self._file.sha256 or self._changed is None or not self._place.is_file():
@@ -262,6 +286,11 @@ def _seconds(date: str) -> float | None:
         return email.utils.parsedate_to_datetime(date).timestamp()
     except ValueError:
         return None  # a source need not say when its file was changed
+
+
+def part_of(place: Path) -> Path:
+    """Where a download lies while it is under way, or broken off."""
+    return _beside(place, "part")
 
 
 def _beside(place: Path, suffix: str) -> Path:

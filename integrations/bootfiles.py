@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from integrations.bootfetch import FetchLimits, fetch_boot_file
+from integrations.bootfetch import FetchLimits, fetch_boot_file, part_of
 from integrations.bootplaces import boot_path, publish, readable_directory
 from integrations.errors import Exhausted, Refused, Unsupported
 from integrations.records import BootConfig, BootFile, Loader, Outcome, normal_mac
@@ -199,6 +199,7 @@ class BootRoot:
 
 
 def _remove_file(file: Path) -> Outcome:
+    part_of(file).unlink(missing_ok=True)
     try:
         file.unlink()
     except FileNotFoundError:

@@ -21,12 +21,13 @@ __all__ = [
     "close_build",
     "current_build",
     "hold",
+    "keep_pin",
     "keep_token",
     "keep_tree",
     "latest_build",
     "lock_build",
     "open_build",
-    "pins_in_use",
+    "relies_on_pin",
     "resume",
     "set_group",
     "token_hash",
@@ -243,25 +244,40 @@ async def keep_token(session: AsyncSession, build: Build, token: str) -> None:
     )
 
 
-async def keep_tree(session: AsyncSession, build: Build, *, url: str, pin: str | None) -> None:
+async def keep_tree(session: AsyncSession, build: Build, url: str) -> None:
     """Keep the install tree that a build began with; it installs from no other."""
+    await session.exec(sa.update(Build).where(col(Build.id) == build.id).values(tree_url=url))
+
+
+async def keep_pin(session: AsyncSession, build: Build, *, pin: str, publication: str) -> None:
+    """Keep which pin a build relies on, before it is looked for or made.
+
+    Args:
+        session: in the caller's transaction, which locks the pin against being taken away.
+        build: whose.
+        pin: its base path.
+        publication: what it serves.
+    """
     await session.exec(
-        sa.update(Build).where(col(Build.id) == build.id).values(tree_url=url, tree_pin=pin)
+        sa.update(Build)
+        .where(col(Build.id) == build.id)
+        .values(tree_pin=pin, tree_publication=publication)
     )
 
 
-async def pins_in_use(session: AsyncSession, since: datetime) -> set[str]:
-    """Base paths of the pins that builds install from, or did until a moment ago.
+async def relies_on_pin(session: AsyncSession, pin: str, since: datetime) -> bool:
+    """Whether a build installs from a pin, or did until a moment ago.
 
     Args:
         session: in the caller's transaction.
+        pin: its base path.
         since: builds that ended after this count as well.
     """
     open_or_late = sa.or_(col(Build.closed_at).is_(None), col(Build.closed_at) > since)
     found = await session.exec(
-        select(Build.tree_pin).where(open_or_late, col(Build.tree_pin).is_not(None)).distinct()
+        select(Build.id).where(col(Build.tree_pin) == pin, open_or_late).limit(1)
     )
-    return {pin for pin in found if pin is not None}
+    return found.first() is not None
 
 
 async def build_by_token(session: AsyncSession, token: str) -> Build | None:

@@ -114,10 +114,18 @@ async def of_build(session: AsyncSession, build_id: UUID) -> list[Effect]:
     return list(found)
 
 
-async def unneeded(session: AsyncSession, system: str, place: str) -> list[Effect]:
+async def unneeded(
+    session: AsyncSession, system: str, place: str, key: str | None = None
+) -> list[Effect]:
     """Effects at a place whose record no open build relies on.
 
     For records that many builds share, such as boot files: each has an effect for every build.
+
+    Args:
+        session: in the caller's transaction.
+        system: as for ``intend``.
+        place: as for ``intend``.
+        key: of one record; None: of all.
     """
     other = aliased(Effect)
     needed = sa.exists().where(
@@ -133,6 +141,7 @@ async def unneeded(session: AsyncSession, system: str, place: str) -> list[Effec
             col(Effect.system) == system,
             col(Effect.place) == place,
             col(Effect.state) != EffectState.UNDONE,
+            sa.true() if key is None else col(Effect.key) == key,
             ~needed,
         )
         .order_by(col(Effect.id))

@@ -39,6 +39,7 @@ __all__ = [
     "OperatingSystem",
     "Proxy",
     "Pulp",
+    "ReportedRepository",
     "Site",
     "Step",
     "StepState",
@@ -147,6 +148,10 @@ class Pulp(SQLModel, table=True):
     id: int = Field(default=None, primary_key=True)
     name: str = Field(unique=True)
     url: str
+    api_root: str = "/pulp/api/v3/"
+    """Where the API begins; with domains on: ``/pulp/DOMAIN/api/v3/``."""
+    ca: str | None = None
+    """File on the workers with the CA of its certificate; None: the system's CAs."""
     credentials: str
     """Name of the Prefect block with user and password."""
 
@@ -287,6 +292,20 @@ class Facts(SQLModel, table=True):
     values: dict[str, Any] = _json()
 
 
+class ReportedRepository(SQLModel, table=True):
+    """A package repository that a host says it uses (arrow 26)."""
+
+    host_id: int = Field(foreign_key="host.id", primary_key=True)
+    repository: str = Field(primary_key=True)
+    """Its name on the host."""
+    url: str
+    reported_at: datetime = _time(default_factory=now)
+    compared_at: datetime | None = _time(default=None, nullable=True)
+    """When it was compared with what our Pulps serve; None: not yet."""
+    distribution: str | None = None
+    """Which one serves it; None: none of ours, once it was compared."""
+
+
 class Bmc(SQLModel, table=True):
     """How a machine is switched, known by its boot interface before it has ever been seen."""
 
@@ -342,6 +361,8 @@ class Build(SQLModel, table=True):
     """Base of the tree that this build installs from, from its inception to its end."""
     tree_pin: str | None = None
     """Base path of the pin that keeps that tree in Pulp; None: the tree is not in Pulp."""
+    tree_publication: str | None = None
+    """What the pin serves, by Pulp's own reference: a pin that is lost is made again from it."""
     kickstarts: int = 0
     """How often the kickstart was fetched."""
     deadline: datetime | None = _time(default=None, nullable=True)

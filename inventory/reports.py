@@ -9,10 +9,20 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from inventory.storable import storable_text
 
-__all__ = ["FirstReport", "Text"]
+__all__ = ["FirstReport", "Repository", "Text"]
 
 Text = Annotated[str, AfterValidator(storable_text)]
 """Fit to be stored."""
+
+
+class Repository(BaseModel):
+    """A package repository that an installed system uses."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: Text = Field(min_length=1, max_length=200)
+    """Its name on that system."""
+    url: Text = Field(max_length=2000)
 
 
 class FirstReport(BaseModel):
@@ -28,3 +38,5 @@ class FirstReport(BaseModel):
     boot_id: Text = Field(default="", max_length=64)
     root_device: Text = Field(default="", max_length=200)
     uptime_seconds: float = Field(default=0, ge=0, allow_inf_nan=False)
+    repositories: tuple[Repository, ...] = Field(default=(), max_length=200)
+    """Those that its package manager has enabled."""

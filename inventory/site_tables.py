@@ -149,6 +149,8 @@ class PulpTable(_Table):
 
     name: Name
     url: Url
+    api_root: str = "/pulp/api/v3/"
+    ca: str | None = None
     credentials: Name
 
 

@@ -17,7 +17,7 @@ from integrations.bootfiles import host_paths
 from integrations.records import BootConfig, BootFile, Loader
 from integrations.smart_proxy import SmartProxy
 from integrations.tftp import tftp_read
-from inventory import builds, hosts
+from inventory import builds, effects, guard, hosts
 from inventory.context import BuildContext
 from inventory.life import Event, HostState
 from inventory.models import Proxy
@@ -31,6 +31,7 @@ __all__ = [
     "BOOT_FILE",
     "BootConfigKeeper",
     "BootFileKeeper",
+    "boot_file_lock",
     "boot_place",
     "end_network_installation",
     "fetch_boot_files",
@@ -156,6 +157,11 @@ def boot_place(proxy: Proxy) -> str:
     return f"proxy {proxy.name}"
 
 
+def boot_file_lock(place: str, path: str) -> str:
+    """The name under which ``inventory.guard`` locks a boot file."""
+    return f"boot file {path} at {place}"
+
+
 def boot_config_keeper(context: BuildContext) -> BootConfigKeeper:
     """The keeper of a host's subnet."""
     return BootConfigKeeper(
@@ -208,12 +214,36 @@ class _Stores:
 async def _fetch(context: BuildContext, trees: Trees, stores: _Stores) -> Seen:
     files = await trees.of(context)
     keeper = stores.of(context)
-    for file in (files.kernel, files.initrd):
+    both = (files.kernel, files.initrd)
+    await _rely_on(context, keeper, both)
+    for file in both:
         await ensure(context.build.id, keeper, file)
     return Seen(
         f"{files.kernel.path} (SHA-256 {files.kernel.sha256[:12]}…) and {files.initrd.path} "
         f"(SHA-256 {files.initrd.sha256[:12]}…), read back from {keeper.source}"
     )
+
+
+async def _rely_on(
+    context: BuildContext, keeper: BootFileKeeper, files: tuple[BootFile, ...]
+) -> None:
+    """Write down that the build needs files, before it looks for them: then nobody removes them."""
+    m = means()
+    async with m.sessions.begin() as session:
+        await require_claim(session, context.build.id)
+        for file in files:
+            key = keeper.key(file)
+            await guard.rely_on(session, boot_file_lock(keeper.place, key))
+            await effects.intend(
+                session,
+                context.build.id,
+                keeper.system,
+                keeper.place,
+                key,
+                before=None,
+                after=keeper.at_rest(file),
+                at=m.clock(),
+            )
 
 
 @task(**step("End network installation (28, 29)"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prefect.blocks.core import Block
 from pydantic import SecretStr, ValidationError
 
@@ -64,7 +66,13 @@ async def pulp_settings(pulp: Pulp) -> PulpSettings:
             f"there are no Pulp credentials {pulp.credentials!r} in Prefect",
             "Make them with `rackrise content credentials`; then retry.",
         ) from error
-    return PulpSettings(url=pulp.url, user=block.user, password=block.password)
+    return PulpSettings(
+        url=pulp.url,
+        api_root=pulp.api_root,
+        ca=Path(pulp.ca) if pulp.ca else None,
+        user=block.user,
+        password=block.password,
+    )
 
 
 async def power_settings(bmc: Bmc) -> PowerSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from integrations.pulp.client import Pulp
-from integrations.pulp.distributions import serving
+from integrations.pulp.distributions import pin_path, serving
 from integrations.pulp.resources import (
     Distribution,
     Policy,
@@ -29,5 +29,6 @@ __all__ = [
     "Repository",
     "Synced",
     "Version",
+    "pin_path",
     "serving",
 ]

@@ -15,7 +15,7 @@ from integrations.pulp.refusals import Taken
 from integrations.pulp.repositories import RepositoryCalls, require_ours
 from integrations.pulp.resources import LABEL, Distribution, Publication
 
-__all__ = ["DistributionCalls", "serving"]
+__all__ = ["DistributionCalls", "pin_path", "serving"]
 
 _DISTRIBUTIONS = "distributions/rpm/rpm/"
 _PUBLICATIONS = "publications/rpm/rpm/"
@@ -87,18 +87,20 @@ class DistributionCalls(RepositoryCalls):
             raise self._wire.refused(operation, "nothing of its repository is published")
         return found[0]
 
-    async def pin(self, distribution: Distribution, publication: Publication) -> Distribution:
-        """Serve a publication of a distribution at a path where it stays.
+    async def pin(self, base_path: str, publication: str) -> Distribution:
+        """Serve a publication at a path where it stays; a pin that is there is left alone.
 
         Args:
-            distribution: by which the pin is named.
-            publication: what it serves now (``publication_of``), or served when the build began.
+            base_path: from ``pin_path``.
+            publication: reference of what it serves.
 
         Returns:
             The pin; its ``base_url`` is what a build is to use to its end.
+
+        Raises:
+            Refused: the publication is gone.
         """
-        path = f"{_PINS}/{distribution.base_path}/{_last_part(publication.href)}"
-        return await self._serve(path.replace("/", "."), path, publication.href, "pin")
+        return await self._serve(base_path.replace("/", "."), base_path, publication, "pin")
 
     async def pins(self) -> list[Distribution]:
         """All pins that there are, for whoever removes those that no build needs."""
@@ -181,6 +183,11 @@ class DistributionCalls(RepositoryCalls):
             if wanted.startswith(f"{one.base_path}/") or f"{one.base_path}/".startswith(wanted)
         ]
         return f"the distribution {', '.join(names)}" if names else "one that we may not see"
+
+
+def pin_path(distribution: Distribution, publication: Publication) -> str:
+    """Base path of the pin on a publication; known before the pin is made, and always the same."""
+    return f"{_PINS}/{distribution.base_path}/{_last_part(publication.href)}"
 
 
 def serving(url: str, distributions: Iterable[Distribution]) -> Distribution | None:

@@ -18,11 +18,6 @@ class PulpSettings(BaseModel):
     """e.g. ``https://pulp.example.org``."""
     api_root: str = "/pulp/api/v3/"
     """Where the API begins; with domains on: ``/pulp/DOMAIN/api/v3/``."""
-    content_url: str = ""
-    """Where the content app serves, e.g. ``http://pulp.example.org/pulp/content/``.
-
-    Needed only for trees that are read without rights in the API.
-    """
     user: str = ""
     """Reading needs the role rpm.viewer; synchronising and pinning need to write. Empty: nobody."""
     password: SecretStr = SecretStr("")
@@ -37,10 +32,10 @@ class PulpSettings(BaseModel):
     patience: float = 60
     """Seconds without progress of a task after which we look whether its worker is still there."""
 
-    @field_validator("url", "content_url")
+    @field_validator("url")
     @classmethod
     def _is_http(cls, value: str) -> str:
-        if value and not value.startswith(("http://", "https://")):
+        if not value.startswith(("http://", "https://")):
             raise ValueError(f"{value!r} is not an http or https URL")
         return value.rstrip("/")
 

@@ -106,21 +106,6 @@ class TreeCalls(DistributionCalls):
             )
         return self._boot_files(matching[0], architecture, operation)
 
-    async def served_tree(
-        self, base_path: str, *, architecture: str, variant: str | None = None
-    ) -> TreeInfo:
-        """The same from the content app alone, without any right in the API.
-
-        Raises:
-            Refused: there is no such tree, or the settings do not name the content app.
-            Unavailable: the content app does not answer.
-        """
-        operation = f"find the install tree of {base_path}"
-        if not self._wire.settings.content_url:
-            raise self._wire.refused(operation, "the settings name no content_url")
-        url = f"{self._wire.settings.content_url}/{base_path}/"
-        return await self._served_tree(url, architecture, variant, operation, "")
-
     async def _served_tree(
         self, url: str, architecture: str, variant: str | None, operation: str, reason: str
     ) -> TreeInfo:

@@ -54,7 +54,11 @@ class Wire:
         self.sleep = sleep
         self.clock = clock
         # Made once: reading the system's CAs takes longer than a request.
-        tls = ssl.create_default_context(cafile=str(settings.ca) if settings.ca else None)
+        try:
+            tls = ssl.create_default_context(cafile=str(settings.ca) if settings.ca else None)
+        except OSError as error:
+            said = f"its CA {settings.ca} cannot be read: {error.strerror or error}"
+            raise self.refused("prepare TLS", said) from error
 
         def client() -> httpx.AsyncClient:
             return httpx.AsyncClient(

@@ -92,7 +92,7 @@ class PulpDouble:
         self.users = {"admin": ("lab-only", "admin")}
         self.logins = 0
         self.sent: list[str] = []
-        """Files that the content app was asked for and had, by path in their tree."""
+        """Files that the content app was asked for and had, by path below its prefix."""
         self.queue = TaskQueue()
         self.url = self.content_url = ""
         self._random = random.Random(f"Pulp {seed}")
@@ -110,8 +110,7 @@ class PulpDouble:
     def settings(self, **changes: object) -> PulpSettings:
         """How its administrator reaches it."""
         admin = {"user": "admin", "password": SecretStr(self.users["admin"][0])}
-        places = {"url": self.url, "content_url": self.content_url}
-        return PulpSettings.model_validate({**places, **admin, **changes})
+        return PulpSettings.model_validate({"url": self.url, **admin, **changes})
 
     async def expire_logins(self) -> None:
         """End all logins."""
@@ -364,7 +363,7 @@ class PulpDouble:
                 content = self._versions.get(publication.get("repository_version", ""))
                 inside = path.removeprefix(f"{one['base_path']}/")
                 if content and inside in content.files:
-                    self.sent.append(inside)
+                    self.sent.append(path)
                     return self._sent(inside, content.files[inside], request)
         return PlainTextResponse("404: Not Found", 404)
 

@@ -7,6 +7,7 @@ network namespace is no obstacle.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import tempfile
@@ -81,8 +82,7 @@ class PulpServer:
     def settings(self, **changes: object) -> PulpSettings:
         """How its administrator reaches it from this process."""
         admin = {"user": "admin", "password": SecretStr(ADMIN_PASSWORD)}
-        places = {"url": self.here, "content_url": self.content_url}
-        return PulpSettings.model_validate({**places, **admin, **changes})
+        return PulpSettings.model_validate({"url": self.here, **admin, **changes})
 
     async def start_worker(self) -> Running:
         """Add a worker; it takes tasks after some seconds."""
@@ -137,17 +137,32 @@ class PulpServer:
         async def listens() -> bool:
             return "Listening at" in log.read_text(errors="replace")
 
-        bind = f"{url.host}:{url.port}"
+        options = ("--bind", f"{url.host}:{url.port}", "--access-logfile", str(self._access_log))
         await self._content.enter_async_context(
             running(
                 "pulpcore-content",
-                self._programs.command("pulpcore-content", "--bind", bind, *_GUNICORN, "1"),
+                self._programs.command("pulpcore-content", *options, *_GUNICORN, "1"),
                 log=log,
                 env=dict(self._programs.env),
                 ready=listens,
                 deadline=120,
             )
         )
+
+    def sent(self) -> list[str]:
+        """Files that the content app was asked for and had, by path below its prefix."""
+        prefix = httpx.URL(self.content_url).path
+        asked = re.findall(r'"GET (\S+) HTTP/1\.1" 20[06] ', self._access_log.read_text())
+        return [path.removeprefix(prefix) for path in asked if path.startswith(prefix)]
+
+    def spoil(self, sha256: str) -> None:
+        """Change a file on Pulp's disk behind its back, as a bad disk would."""
+        file = self._programs.directory / "media" / "artifact" / sha256[:2] / sha256[2:]
+        file.write_bytes(bytes(file.stat().st_size))
+
+    @property
+    def _access_log(self) -> Path:
+        return self._programs.directory / "content-access.log"
 
     async def stop_content(self) -> None:
         """End the content app: its port then refuses connections."""

@@ -34,6 +34,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deployments.pulps import PulpClients
 from flows import anaconda_build, discovery_intake, first_boot, inception, travel
+from integrations.bootfetch import FetchLimits
+from integrations.bootfiles import BootRoot
 from integrations.dhcp.kea import KeaSettings
 from integrations.dns import DnsSettings
 from integrations.smart_proxy import SmartProxy, SmartProxySettings
@@ -400,7 +402,10 @@ async def bench(
             tftp=TftpSettings(root=root),
             discovery=DiscoverySettings(networks=(NETWORK,), scheme="http", port=8448),
         )
-        app = create_app(settings, nodes=nodes)
+        sources = httpx.AsyncClient(timeout=5, trust_env=False)
+        stack.push_async_callback(sources.aclose)
+        boot_root = BootRoot(root, sources, FetchLimits(pause=0))
+        app = create_app(settings, boot=boot_root, nodes=nodes)
         proxy = SmartProxy(SmartProxySettings(url="http://proxy.test"), transport=in_process(app))
         stack.push_async_callback(proxy.close)
         clients = Clients(proxy)

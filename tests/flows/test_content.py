@@ -1,31 +1,71 @@
-"""Install trees from Pulp's double: pinned for each build, kept up to date, tidied away."""
+"""Install trees from Pulp, the real one and its double: pinned, kept up to date, tidied away."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlmodel import select
+import sqlalchemy as sa
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from sqlmodel import col, select
 
+from flows.first_boot import first_boot
 from flows.inception import inception
 from flows.sync_content import sync_content
-from integrations.pulp import Pulp
-from inventory import builds, hosts
+from integrations.pulp import Distribution, Pulp
+from inventory import builds, hosts, repositories
 from inventory.life import HostState
-from inventory.models import Build, BuildOutcome, InstallTree, now
+from inventory.models import (
+    Build,
+    BuildOutcome,
+    CallbackKind,
+    InstallTree,
+    Step,
+    StepState,
+    Subnet,
+    now,
+)
 from inventory.models import Pulp as PulpRow
-from lab.doubles.pulp import PulpDouble, pulp_double
-from lab.doubles.serve import served
+from inventory.reports import Repository
+from lab.process import until
 from tasks.company import NothingDone, Problem
+from tasks.content import remove_unneeded_pins
 from tasks.credentials import PulpCredentials
 from tasks.means import use
 from tests.flows.bench import Bench
-from tests.integrations.pulp.upstream import Upstream, simulate_tree
+from tests.integrations.pulp.sites import SITES, STRANGER, Site, create_repository, new_name
 
-TREE = "labos"
+# The first one on a machine installs Pulp and migrates its database.
+pytestmark = pytest.mark.timeout(900)
+
+TRIES = 5
+"""Of each task: the first, and four more."""
+
+
+@dataclass
+class Served:
+    """A Pulp that many tests share, in a thread whose loop outlives theirs."""
+
+    site: Site
+    portal: BlockingPortal
+
+    async def do(self, lever: Callable[..., Any], *arguments: object) -> Any:
+        """Pull one of the site's levers in its own loop."""
+        return await asyncio.to_thread(self.portal.call, lever, *arguments)
+
+
+@pytest.fixture(scope="module", params=["double", pytest.param("pulp", marks=pytest.mark.servers)])
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(SITES[request.param]()) as site,
+    ):
+        yield Served(site, portal)
 
 
 @dataclass
@@ -33,14 +73,34 @@ class Content:
     """The bench's tree, in Pulp instead of on a plain server."""
 
     bench: Bench
-    double: PulpDouble
-    upstream: Upstream
+    served: Served
+    name: str
+    """Of the tree upstream, new for each test; it is served at ks/NAME."""
+
+    @property
+    def site(self) -> Site:
+        """The Pulp's levers."""
+        return self.served.site
+
+    @property
+    def tree(self) -> Path:
+        """The tree as upstream has it."""
+        return self.site.upstream.root / self.name
 
     async def pulp(self) -> Pulp:
         """The worker's own client."""
         async with self.bench.database.sessions() as session:
-            row = (await session.exec(select(PulpRow))).one()
+            row = (await session.exec(select(PulpRow).where(PulpRow.name == "pulp"))).one()
         return await self.bench.means.pulps.of(row)
+
+    async def pins(self) -> dict[str, Distribution]:
+        """The pins of this tree."""
+        found = await (await self.pulp()).pins()
+        return {one.base_path: one for one in found if f"/ks/{self.name}/" in one.base_path}
+
+    async def speak_as(self, user: str, password: str) -> None:
+        """Who the workers are in Pulp from now on."""
+        await PulpCredentials(user=user, password=password).asave("test-pulp", overwrite=True)
 
     async def held(self, name: str) -> Build:
         """A host that must be held; why is in its build."""
@@ -61,26 +121,23 @@ class Content:
 
 
 @pytest.fixture
-async def content(bench: Bench, tmp_path: Path) -> AsyncIterator[Content]:
-    for part in ("upstream", "pattern-of"):
-        (tmp_path / part).mkdir()
-    await simulate_tree(tmp_path / "pattern-of" / "pattern")
-    upstream = Upstream(tmp_path / "upstream", tmp_path / "pattern-of" / "pattern")
-    upstream.tree(TREE)
-    async with served(upstream.app) as upstream.url, pulp_double() as double:
-        settings = double.settings()
-        await PulpCredentials(user=settings.user, password=settings.password).asave(
-            "test-pulp", overwrite=True
-        )
-        async with bench.database.sessions.begin() as session:
-            row = PulpRow(name="pulp", url=settings.url, credentials="test-pulp")
-            session.add(row)
-            await session.flush()
-            tree = (await session.exec(select(InstallTree))).one()
-            tree.url, tree.pulp_id, tree.base_path = None, row.id, "ks/labos"
-            tree.remote = f"{upstream.url}{TREE}/"
-        yield Content(bench, double, upstream)
-        upstream.held.set()
+async def content(bench: Bench, served: Served) -> AsyncIterator[Content]:
+    name = new_name()
+    upstream, settings = served.site.upstream, served.site.settings()
+    upstream.tree(name)
+    content = Content(bench, served, name)
+    await content.speak_as(settings.user, settings.password.get_secret_value())
+    async with bench.database.sessions.begin() as session:
+        row = PulpRow(name="pulp", url=settings.url, credentials="test-pulp")
+        session.add(row)
+        await session.flush()
+        tree = (await session.exec(select(InstallTree))).one()
+        tree.name, tree.url, tree.pulp_id = name, None, row.id
+        tree.base_path, tree.remote = f"ks/{name}", f"{upstream.url}{name}/"
+    yield content
+    served.site.mend()
+    await served.do(upstream.held.set)
+    await bench.means.pulps.close()  # type: ignore[attr-defined]
 
 
 async def test_a_build_installs_from_a_pin_on_what_is_published(content: Content) -> None:
@@ -88,9 +145,10 @@ async def test_a_build_installs_from_a_pin_on_what_is_published(content: Content
     name = await content.bench.selected(1)
     await inception(hosts=[name])
     build = await content.bench.build(name)
-    assert build.tree_pin is not None
-    assert build.tree_pin.startswith("rackrise-pins/ks/labos/")
-    assert build.tree_url == f"{content.double.content_url}{build.tree_pin}"
+    (pin,) = (await content.pins()).values()
+    assert build.tree_pin == pin.base_path
+    assert pin.base_path.startswith(f"rackrise-pins/ks/{content.name}/")
+    assert build.tree_url == pin.base_url.rstrip("/")
     (config,) = content.bench.boot_configs()
     assert f"inst.stage2={build.tree_url}/images/install.img" in config.read_text()
     assert len(content.boot_files()) == 2
@@ -101,30 +159,31 @@ async def test_a_sync_in_the_middle_of_a_build_changes_nothing_for_it(content: C
     first, second = await content.bench.selected(1), await content.bench.selected(2)
     await inception(hosts=[first])
     before = await content.bench.build(first)
-    content.upstream.edit(TREE, "1763800000", "1763800001")
-    await sync_content([TREE])
+    content.site.upstream.edit(content.name, "1763800000", "1763800001")
+    await sync_content([content.name])
     await inception(hosts=[second])
     after = await content.bench.build(second)
     assert (await content.bench.build(first)).tree_pin == before.tree_pin
     assert after.tree_pin != before.tree_pin
-    pins = {one.base_path for one in await (await content.pulp()).pins()}
-    assert pins == {before.tree_pin, after.tree_pin}
+    assert set(await content.pins()) == {before.tree_pin, after.tree_pin}
 
 
 async def test_unchanged_content_makes_no_new_version(content: Content) -> None:
     await sync_content()
     pulp = await content.pulp()
-    served_before = (await pulp.distribution("ks/labos")).publication
+    served_before = (await pulp.distribution(f"ks/{content.name}")).publication
     await sync_content()
-    assert (await pulp.distribution("ks/labos")).publication == served_before
+    assert (await pulp.distribution(f"ks/{content.name}")).publication == served_before
 
 
-async def test_many_hosts_of_one_tree_cause_one_download(content: Content) -> None:
+async def test_fifty_hosts_of_one_tree_cause_one_download(content: Content) -> None:
     await sync_content()
-    content.bench.images.deaf.clear()
-    names = [await content.bench.selected(number) for number in range(1, 11)]
+    await content.bench.change(Subnet, range_to="192.0.2.99")
+    names = [await content.bench.selected(number) for number in range(1, 51)]
     await inception(hosts=names)
-    fetched = [path for path in content.double.sent if path.endswith(("vmlinuz", "initrd.img"))]
+    assert len(content.bench.images.reboots) == 50
+    asked = [path for path in content.site.sent() if f"/{content.name}/" in path]
+    fetched = [path for path in asked if path.endswith(("vmlinuz", "initrd.img"))]
     assert len(fetched) == 2
 
 
@@ -138,25 +197,59 @@ async def test_what_no_build_needs_is_taken_away(content: Content) -> None:
     await content.close(second)
     await sync_content()
     assert content.boot_files() == []
-    assert len(await (await content.pulp()).pins()) == 1, "a build may be choosing it just now"
+    assert len(await content.pins()) == 1, "a build may be choosing it just now"
     use(replace(content.bench.means, clock=lambda: now() + timedelta(hours=2)))
     await sync_content()
-    assert await (await content.pulp()).pins() == []
+    assert await content.pins() == {}
 
 
-async def test_a_content_app_that_is_down_holds_the_host_and_it_goes_on_afterwards(
+async def test_a_pin_that_somebody_has_removed_is_made_again(content: Content) -> None:
+    await sync_content()
+    name = await content.bench.selected(1)
+    content.bench.images.off.add(str(content.bench.temporary("52:54:00:aa:bb:01")))
+    with pytest.raises(NothingDone):
+        await inception(hosts=[name])  # its boot files are there, and it does not answer
+    build = await content.bench.build(name)
+    assert build.tree_pin is not None
+    await (await content.pulp()).unpin(build.tree_pin)
+    for file in content.boot_files():
+        file.unlink()
+    content.bench.images.off.clear()
+    async with content.bench.database.sessions.begin() as session:
+        await session.exec(forget_step(build, 11))
+    await inception(hosts=[name])
+    assert set(await content.pins()) == {build.tree_pin}
+    assert len(content.boot_files()) == 2
+
+
+async def test_a_pin_that_is_chosen_while_it_is_removed_is_there_in_the_end(
+    content: Content,
+) -> None:
+    """Whoever comes first: the build waits for the removal, or the removal sees the build."""
+    await sync_content()
+    first, second = await content.bench.selected(1), await content.bench.selected(2)
+    await inception(hosts=[first])
+    await content.close(first)
+    use(replace(content.bench.means, clock=lambda: now() + timedelta(hours=2)))
+    await asyncio.gather(remove_unneeded_pins("pulp"), inception(hosts=[second]))
+    build = await content.bench.build(second)
+    assert set(await content.pins()) == {build.tree_pin}
+
+
+async def test_a_content_app_that_is_down_is_tried_again_then_the_host_is_held(
     content: Content,
 ) -> None:
     await sync_content()
     name = await content.bench.selected(1)
-    await content.double.stop_content()
+    await content.served.do(content.site.stop_content)
     with pytest.raises(NothingDone):
         await inception(hosts=[name])
     build = await content.held(name)
     assert build.held_step == 11
-    assert "No response" in (build.held_reason or "") or "Connect" in (build.held_reason or "")
+    assert "No response from" in (build.held_reason or "")
+    assert (await content.bench.steps(name))[11].attempts == TRIES
     assert content.bench.images.reboots == []
-    await content.double.start_content()
+    await content.served.do(content.site.start_content)
     await inception(hosts=[name])
     assert len(content.boot_files()) == 2
     assert content.bench.images.reboots != []
@@ -164,32 +257,66 @@ async def test_a_content_app_that_is_down_holds_the_host_and_it_goes_on_afterwar
 
 async def test_a_kernel_with_another_checksum_is_found_before_the_reboot(content: Content) -> None:
     await sync_content()
-    content.double.faults.wrong.add("images/pxeboot/vmlinuz")
+    content.site.spoil(content.tree / "images/pxeboot/vmlinuz")
     name = await content.bench.selected(1)
     with pytest.raises(NothingDone):
         await inception(hosts=[name])
-    assert (await content.held(name)).held_step == 11
+    build = await content.held(name)
+    assert build.held_step == 11
+    assert "SHA-256" in (build.held_reason or "")
     assert content.bench.images.reboots == []
     assert [one for one in content.boot_files() if "vmlinuz" in one.name] == []
 
 
-async def test_a_repository_with_two_trees_asks_for_the_variant(content: Content) -> None:
+async def test_a_tree_without_initrd_holds_the_host_with_the_reason(content: Content) -> None:
+    content.site.upstream.edit(content.name, "initrd = images/pxeboot/initrd.img\n", "")
     await sync_content()
-    content.double.faults.second_tree = True
     name = await content.bench.selected(1)
     with pytest.raises(NothingDone):
         await inception(hosts=[name])
     build = await content.held(name)
     assert build.held_step == 9
-    assert "2 trees" in (build.held_reason or "")
+    assert "no image is its initrd for x86_64" in (build.held_reason or "")
+    assert (await content.bench.steps(name))[9].attempts == 1, "asking again would not help"
+
+
+async def test_a_repository_with_two_trees_asks_for_the_variant(content: Content) -> None:
+    await sync_content()
+    await content.served.do(content.site.second_tree, content.name)
+    name = await content.bench.selected(1)
+    with pytest.raises(NothingDone):
+        await inception(hosts=[name])
+    build = await content.held(name)
+    assert build.held_step == 9
+    assert "2 trees are for x86_64 any variant; there are: " in (build.held_reason or "")
+    await content.bench.change(InstallTree, variant="BaseOS")
+    await inception(hosts=[name])
+    assert len(content.boot_files()) == 2
 
 
 async def test_a_login_that_ended_is_made_anew(content: Content) -> None:
     await sync_content()
-    await content.double.expire_logins()
+    await content.served.do(content.site.expire_logins)
     name = await content.bench.selected(1)
     await inception(hosts=[name])
     assert (await content.bench.build(name)).tree_pin is not None
+
+
+async def test_a_user_without_rights_is_told_that_missing_may_mean_hidden(
+    content: Content,
+) -> None:
+    await sync_content()
+    await content.speak_as(**STRANGER)
+    name = await content.bench.selected(1)
+    with pytest.raises(NothingDone):
+        await inception(hosts=[name])
+    build = await content.held(name)
+    assert build.held_step == 9
+    assert "or user stranger has no right to see it" in (build.held_reason or "")
+    settings = content.site.settings()
+    await content.speak_as(settings.user, settings.password.get_secret_value())
+    await inception(hosts=[name])
+    assert len(content.boot_files()) == 2
 
 
 async def test_a_tree_without_a_remote_is_named(content: Content) -> None:
@@ -203,4 +330,115 @@ async def test_without_a_distribution_the_host_is_held_with_the_reason(content: 
         await inception(hosts=[name])
     build = await content.held(name)
     assert build.held_step == 9
-    assert "ks/labos" in (build.held_reason or "")
+    assert f"ks/{content.name}" in (build.held_reason or "")
+
+
+async def test_what_is_somebody_elses_is_left_alone_and_the_rest_is_done(content: Content) -> None:
+    await create_repository(content.site, content.name)
+    other = new_name()
+    content.site.upstream.tree(other)
+    async with content.bench.database.sessions.begin() as session:
+        tree = (await session.exec(select(InstallTree))).one()
+        base = tree.model_dump(exclude={"id", "name", "base_path", "remote"})
+        remote = f"{content.site.upstream.url}{other}/"
+        session.add(InstallTree(name=other, base_path=f"ks/{other}", remote=remote, **base))
+        session.add(PulpRow(name="away", url="http://127.0.0.1:1", credentials="nothing-there"))
+    with pytest.raises(Problem) as caught:
+        await sync_content()
+    assert f"tree {content.name}: " in str(caught.value)
+    assert "lacks the label rackrise=managed" in str(caught.value)
+    assert "pins in Pulp away: there are no Pulp credentials 'nothing-there'" in str(caught.value)
+    pulp = await content.pulp()
+    assert (await pulp.distribution(f"ks/{other}")).publication is not None
+
+
+async def test_a_worker_killed_in_mid_sync_fails_the_run_with_the_reason_and_it_goes_on(
+    content: Content,
+) -> None:
+    site, bench = content.site, content.bench
+    async with Pulp(site.settings(patience=1), sleep=site.sleep) as impatient:
+        use(replace(bench.means, pulps=Only(impatient)))
+        await content.served.do(site.upstream.held.clear)
+        running = asyncio.create_task(sync_content())
+        await until(content_asked(content), what="Pulp asks for the initrd", deadline=60, every=0.1)
+        worker = await content.served.do(site.kill_worker)
+        with pytest.raises(Problem, match=rf"tree {content.name}: .*no pulpcore-worker runs"):
+            await running
+        await content.served.do(site.upstream.held.set)
+        await content.served.do(site.start_worker)
+        await content.served.do(site.give_up, worker)
+
+        async def synchronised() -> bool:
+            try:
+                await sync_content()
+            except Problem:
+                return False
+            return True
+
+        await until(synchronised, what="the next run goes through", deadline=90, every=1)
+        assert (await impatient.distribution(f"ks/{content.name}")).publication is not None
+
+
+async def test_reported_repositories_are_matched_and_unknown_ones_shown_as_such(
+    content: Content,
+) -> None:
+    await sync_content()
+    name = await content.bench.at(1, HostState.FIRST_BOOT)
+    host = await content.bench.host(name)
+    reported = [
+        Repository(id="os", url=f"https://other.name/pulp/content/ks/{content.name}/os/"),
+        Repository(id="epel", url="https://mirror.example.test/epel/"),
+    ]
+    async with content.bench.database.sessions.begin() as session:
+        await repositories.keep(session, host.id, reported, now())
+    await content.bench.told(name, CallbackKind.REPORT)
+    await first_boot(hosts=[name])
+    async with content.bench.database.sessions() as session:
+        found = {one.name: one.known_as for one in await repositories.of_host(session, host.id)}
+    assert found == {
+        "os": f"ks/{content.name} of Pulp pulp",
+        "epel": "unknown: no Pulp of this site serves it",
+    }
+
+
+async def test_repositories_that_could_not_be_compared_are_compared_later(
+    content: Content,
+) -> None:
+    await sync_content()
+    name = await content.bench.at(1, HostState.FIRST_BOOT)
+    host = await content.bench.host(name)
+    reported = [Repository(id="epel", url="https://mirror.example.test/epel/")]
+    async with content.bench.database.sessions.begin() as session:
+        await repositories.keep(session, host.id, reported, now())
+    await content.bench.told(name, CallbackKind.REPORT)
+    settings = content.site.settings()
+    await content.speak_as(settings.user, "wrong")
+    await first_boot(hosts=[name])
+    assert (await content.bench.host(name)).state is HostState.IN_OPERATION
+    await content.speak_as(settings.user, settings.password.get_secret_value())
+    await sync_content()
+    async with content.bench.database.sessions() as session:
+        (kept,) = await repositories.of_host(session, host.id)
+    assert kept.known_as == "unknown: no Pulp of this site serves it"
+
+
+@dataclass
+class Only:
+    """Gives one client for every Pulp."""
+
+    client: Pulp
+
+    async def of(self, pulp: PulpRow) -> Pulp:
+        return self.client
+
+
+def content_asked(content: Content) -> Callable[[], Any]:
+    async def asked() -> bool:
+        return f"{content.name}/images/pxeboot/initrd.img" in content.site.upstream.asked
+
+    return asked
+
+
+def forget_step(build: Build, number: int) -> Any:
+    mine = (col(Step.build_id) == build.id, col(Step.number) == number)
+    return sa.update(Step).where(*mine).values(state=StepState.PENDING)

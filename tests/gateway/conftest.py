@@ -69,7 +69,7 @@ class World:
             await take_name(session, host, f"web{number}.example.org")
             await set_group(session, build, self.group, "test")
             await keep_token(session, build, token(number))
-            await keep_tree(session, build, url="http://192.0.2.1/tree/", pin=None)
+            await keep_tree(session, build, "http://192.0.2.1/tree/")
             for event, target in _WAY:
                 if host.state is state:
                     break

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 from httpx import AsyncClient, Response
 
-from inventory import steps
+from inventory import repositories, steps
 from inventory.arrows import Evidence
 from inventory.builds import close_build
 from inventory.life import HostState
 from inventory.models import BuildOutcome, CallbackKind, Facts, StepState
+from inventory.repositories import RepositoryRow
 from tests.gateway.conftest import World, token
 from tests.inventory.world import later, mac
 
@@ -250,6 +251,21 @@ async def test_the_first_report_is_kept_for_the_flow(world: World, client: Async
     async with world.database.sessions.begin() as session:
         kept = await session.get_one(Facts, (host.id, "first_boot"))
     assert kept.values == REPORT
+
+
+async def test_the_repositories_of_the_first_report_are_kept(
+    world: World, client: AsyncClient
+) -> None:
+    host, _ = await world.host(1, HostState.INSTALLED)
+    assert (await say(client, "built")).status_code == 201
+    used = [
+        {"id": "base", "url": "http://pulp.example.org/pulp/content/ks/el9/"},
+        {"id": "base", "url": "http://pulp.example.org/pulp/content/ks/el9-new/"},
+    ]
+    assert (await say(client, "report", REPORT | {"repositories": used})).status_code == 201
+    async with world.database.sessions() as session:
+        (kept,) = await repositories.of_host(session, host.id)
+    assert kept == RepositoryRow("base", used[1]["url"], "not compared yet")
 
 
 async def test_a_report_before_built_is_409(world: World, client: AsyncClient) -> None:

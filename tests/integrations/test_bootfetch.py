@@ -22,6 +22,7 @@ CONTENT = random.Random(1).randbytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 CHANGED = "Wed, 21 Oct 2015 07:28:00 GMT"
 PATH = "boot/labos-1-vmlinuz"
+PART = "boot/.labos-1-vmlinuz.part"
 
 
 @dataclass
@@ -50,7 +51,9 @@ class Source:
         asked = {key.lower(): value for key, value in (line.split(": ", 1) for line in lines)}
         self.requests.append(asked)
         start, status = 0, self.status
-        if self.ranges and "range" in asked and asked.get("if-range", self.tag) == self.tag:
+        if "range" in asked and int(asked["range"][6:-1]) >= len(self.content):
+            status = "416 Range Not Satisfiable"
+        elif self.ranges and "range" in asked and asked.get("if-range", self.tag) == self.tag:
             start = int(asked["range"].removeprefix("bytes=").removesuffix("-"))
             status = "206 Partial Content"
         body = self.content[start:] if status.startswith("2") else b""
@@ -180,13 +183,69 @@ async def test_a_file_that_changes_meanwhile_is_not_stitched_together(
     assert (tmp_path / PATH).read_bytes() == CONTENT[::-1]
 
 
+@pytest.mark.parametrize("sha256", [SHA256, ""])
 async def test_a_truncated_file_is_unverified_and_never_takes_the_name(
-    source: Source, boot: BootRoot, tmp_path: Path
+    source: Source, boot: BootRoot, tmp_path: Path, sha256: str
 ) -> None:
     source.breaks = [100_000] * 3
     source.ranges = False
     with pytest.raises(Unverified, match="cut short after 100000 bytes"):
+        await boot.fetch(wanted(source, sha256))
+    assert visible(tmp_path) == ([PART] if sha256 else [])
+
+
+async def test_a_later_call_goes_on_where_an_earlier_one_gave_up(
+    source: Source, boot: BootRoot, tmp_path: Path
+) -> None:
+    source.breaks = [100_000, 0, 0]
+    with pytest.raises(Unverified, match="cut short"):
         await boot.fetch(wanted(source))
+    source.requests.clear()
+    assert await boot.fetch(wanted(source)) == Outcome.CREATED
+    assert [asked.get("range") for asked in source.requests] == ["bytes=100000-"]
+    assert (tmp_path / PATH).read_bytes() == CONTENT
+    assert visible(tmp_path) == [PATH]
+
+
+async def test_more_than_there_is_was_left_and_is_thrown_away(
+    source: Source, boot: BootRoot, tmp_path: Path
+) -> None:
+    (tmp_path / "boot").mkdir()
+    (tmp_path / PART).write_bytes(CONTENT + b"more")
+    assert await boot.fetch(wanted(source)) == Outcome.CREATED
+    assert (tmp_path / PATH).read_bytes() == CONTENT
+    assert [asked.get("range") for asked in source.requests] == ["bytes=300004-", None]
+
+
+async def test_what_was_left_of_something_else_is_found_out_and_fetched_anew(
+    source: Source, boot: BootRoot, tmp_path: Path
+) -> None:
+    (tmp_path / "boot").mkdir()
+    (tmp_path / PART).write_bytes(b"of another file" * 1000)
+    with pytest.raises(Unverified, match=SHA256):
+        await boot.fetch(wanted(source))
+    assert visible(tmp_path) == []
+    assert await boot.fetch(wanted(source)) == Outcome.CREATED
+    assert (tmp_path / PATH).read_bytes() == CONTENT
+
+
+async def test_a_download_that_was_whole_before_its_process_ended_needs_no_source(
+    source: Source, boot: BootRoot, tmp_path: Path
+) -> None:
+    (tmp_path / "boot").mkdir()
+    (tmp_path / PART).write_bytes(CONTENT)
+    assert await boot.fetch(wanted(source)) == Outcome.CREATED
+    assert source.requests == []
+    assert visible(tmp_path) == [PATH]
+
+
+async def test_a_file_that_is_forgotten_leaves_nothing_of_a_broken_download(
+    source: Source, boot: BootRoot, tmp_path: Path
+) -> None:
+    source.breaks = [100_000, 0, 0]
+    with pytest.raises(Unverified):
+        await boot.fetch(wanted(source))
+    assert await boot.forget(PATH) == Outcome.ABSENT
     assert visible(tmp_path) == []
 
 

@@ -1,6 +1,7 @@
 """The scripts of the kickstart as a machine runs them, against a gateway that misbehaves."""
 
 import json
+import platform
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import pytest
 from pykickstart.parser import KickstartParser
 from pykickstart.version import makeVersion
 
+from inventory.reports import FirstReport
 from templates.render import render_kickstart
 from tests.templates.values import kickstart
 
@@ -202,7 +204,50 @@ def test_the_installed_unit_reports_the_first_boot_and_removes_itself(
     assert report["kernel"]
     assert report["root_device"]
     assert report["uptime_seconds"] > 0
+    assert report["repositories"] == []
     assert [path for path in root.rglob("*") if not path.is_dir()] == []
+
+
+REPOSITORIES = """\
+# Managed by subscription-manager
+[base]
+name = Base "os"
+baseurl = https://pulp.example.org/pulp/content/el/$releasever/$basearch/os https://two.example.org/
+enabled = 1
+[off]
+baseurl=https://pulp.example.org/pulp/content/off/
+enabled=0
+[mirrored]
+mirrorlist=https://mirror.example.org/?repo=x&arch=$basearch
+"""
+
+
+def test_the_first_report_names_the_enabled_repositories(
+    gateway: Gateway, machine: Machine
+) -> None:
+    (machine.place / "repos").mkdir()
+    (machine.place / "repos/a.repo").write_text(REPOSITORIES)
+    (machine.place / "repos/b.repo").write_text('[odd"id]\nbaseurl=http://x.example/"\\\n')
+    (machine.place / "os-release").write_text('ID="rhel"\nVERSION_ID="9.4"\n')
+    script = sections(gateway)["post"].replace("/usr/local/sbin", f"{machine.place}/sbin")
+    for place, here in (
+        ("/etc/systemd", "systemd"),
+        ("/etc/yum.repos.d", "repos"),
+        ("/etc/os-release", "os-release"),
+    ):
+        script = script.replace(place, f"{machine.place}/{here}")
+    gateway.answers = [201]
+    assert machine.run(script).returncode == 0
+    ended = machine.run(f"{machine.place}/sbin/rackrise-first-boot")
+    assert ended.returncode == 0, ended.stderr
+    report = FirstReport.model_validate_json(gateway.bodies("report")[-1])
+    found = {one.id: one.url for one in report.repositories}
+    machine_type = platform.machine()
+    assert found == {
+        "base": f"https://pulp.example.org/pulp/content/el/9/{machine_type}/os",
+        "mirrored": f"https://mirror.example.org/?repo=x&arch={machine_type}",
+        "oddid": "http://x.example/",
+    }
 
 
 def test_an_unheard_first_report_is_kept_for_the_next_boot(

@@ -12,11 +12,26 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
-from integrations.pulp import Distribution, Publication, Pulp, PulpSettings, Remote, Synced
-from lab.doubles.pulp import pulp_double
+from integrations.pulp import (
+    Distribution,
+    Publication,
+    Pulp,
+    PulpSettings,
+    Remote,
+    Synced,
+    Version,
+)
+from lab.doubles.pulp import PulpFaults, pulp_double
 from lab.doubles.serve import served
+from lab.process import until
 from lab.servers.pulp import pulp
-from tests.integrations.pulp.upstream import Upstream, build_tree, simulate_tree
+from tests.integrations.pulp.upstream import (
+    Upstream,
+    build_tree,
+    describe,
+    sha256,
+    simulate_tree,
+)
 
 STRANGER = {"user": "stranger", "password": "knows-nobody-here"}
 """A user without any role."""
@@ -37,6 +52,14 @@ class Site:
     """Has Pulp notice at once that a worker is lost."""
     stop_content: Callable[[], Awaitable[None]]
     start_content: Callable[[], Awaitable[None]]
+    sent: Callable[[], list[str]]
+    """Files that the content app was asked for and had."""
+    spoil: Callable[[Path], None]
+    """Has the content app send other bytes for a file of an upstream tree; for good."""
+    second_tree: Callable[[str], Awaitable[None]]
+    """Puts a second tree for the same architecture into what is served at ks/NAME."""
+    mend: Callable[[], None]
+    """Ends what would go wrong with other trees too."""
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     """Awaited between looks at a task."""
 
@@ -102,7 +125,17 @@ async def double_site() -> AsyncIterator[Site]:
         async def give_up(worker: str) -> None:
             double.queue.give_up(worker)
 
+        async def second_tree(_: str) -> None:
+            double.faults.second_tree = True
+
+        def mend() -> None:
+            double.faults = PulpFaults()
+
         yield Site(
+            mend=mend,
+            sent=lambda: list(double.sent),
+            spoil=lambda file: double.faults.wrong.add(f"images/pxeboot/{file.name}"),
+            second_tree=second_tree,
             settings=double.settings,
             upstream=upstream,
             expire_logins=double.expire_logins,
@@ -126,7 +159,14 @@ async def real_site() -> AsyncIterator[Site]:
                 (worker,) = server.workers
                 return await server.kill_worker(worker)
 
+            async def second_tree(name: str) -> None:
+                await _add_tree(server.settings(), upstream, name)
+
             yield Site(
+                mend=lambda: None,
+                sent=server.sent,
+                spoil=lambda file: server.spoil(sha256(file)),
+                second_tree=second_tree,
                 settings=server.settings,
                 upstream=upstream,
                 expire_logins=server.expire_logins,
@@ -154,6 +194,47 @@ async def create_remote(site: Site, name: str, url: str, retries: int | None = N
 async def create_repository(site: Site, name: str) -> None:
     """Make a repository as somebody else would."""
     await _created(site.settings(), "repositories/rpm/rpm/", {"name": name})
+
+
+async def _add_tree(settings: PulpSettings, upstream: Upstream, name: str) -> None:
+    """Synchronise a second tree into a repository, keeping the first, and serve both."""
+    other = new_name()
+    describe(upstream.tree(other), content=other)
+    upstream.edit(other, "variants = BaseOS", "variants = Second")
+    upstream.edit(other, "[variant-BaseOS]", "[variant-Second]")
+    upstream.edit(other, "id = BaseOS", "id = Second")
+    async with Pulp(settings) as client:
+        repository = await client.ensure_repository(name)
+        remote = await client.ensure_remote(other, f"{upstream.url}{other}/")
+        body = {"remote": remote.href, "sync_policy": "additive"}
+        await _started(settings, f"{repository.href}sync/", body)
+        # Joined, or nothing left to do.
+        now = await client.ensure_repository(name)
+        version = Version.model_validate(await _shown(settings, now.latest_version))
+        publication = await client.ensure_publication(version)
+        await client.ensure_distribution(name, f"ks/{name}", publication)
+
+
+async def _started(settings: PulpSettings, href: str, body: object) -> None:
+    """Start a task as somebody else would, and wait for its end."""
+    auth = (settings.user, settings.password.get_secret_value())
+    async with httpx.AsyncClient(base_url=settings.url, auth=auth, timeout=60) as http:
+        answer = await http.post(href, json=body)
+        assert answer.status_code == httpx.codes.ACCEPTED, answer.text
+        task = answer.json()["task"]
+
+        async def completed() -> bool:
+            state = (await http.get(task)).json()
+            assert state["state"] != "failed", state["error"]
+            return bool(state["state"] == "completed")
+
+        await until(completed, what=f"{href} has ended", deadline=60, every=0.3)
+
+
+async def _shown(settings: PulpSettings, href: str) -> object:
+    auth = (settings.user, settings.password.get_secret_value())
+    async with httpx.AsyncClient(base_url=settings.url, auth=auth, timeout=60) as http:
+        return (await http.get(href)).json()
 
 
 async def _created(settings: PulpSettings, mount: str, body: object) -> object:

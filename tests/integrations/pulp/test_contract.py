@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import httpx
 import pytest
 import pytest_asyncio
 
+from integrations.bootfetch import FetchLimits, fetch_boot_file, part_of
 from integrations.errors import Conflict, Refused, Unavailable, Unverified
-from integrations.pulp import Progress, Pulp, serving
+from integrations.pulp import Progress, Pulp, pin_path, serving
+from integrations.records import BootFile, Outcome
 from integrations.treeinfo import TreeFile
 from lab.images.treeinfo import IMAGES
 from lab.process import until
@@ -151,8 +154,10 @@ async def test_a_pin_stays_when_the_distribution_moves_on(
     site: Site, pulp: Pulp, name: str
 ) -> None:
     first = await serve(site, pulp, name)
-    pin = await pulp.pin(first.distribution, first.publication)
-    assert await pulp.pin(first.distribution, first.publication) == pin
+    path = pin_path(first.distribution, first.publication)
+    pin = await pulp.pin(path, first.publication.href)
+    assert pin.base_path == path
+    assert await pulp.pin(path, first.publication.href) == pin
     before = await pulp.boot_tree(pin, architecture="x86_64")
     kernel = (first.tree / before.kernel.path).read_bytes()
     describe(first.tree, content="newer")
@@ -316,22 +321,40 @@ async def test_a_tree_is_found_without_any_right(site: Site, pulp: Pulp, toy: Se
         )
         with pytest.raises(Refused, match="no variant AppStream; it has: BaseOS"):
             await stranger.boot_tree(toy.distribution, architecture="x86_64", variant="AppStream")
-    async with Pulp(site.settings(user="", url="http://127.0.0.1:1")) as nobody:
-        assert known == await nobody.served_tree(f"ks/{toy.name}", architecture="x86_64")
-        with pytest.raises(Refused, match="HTTP 404"):
-            await nobody.served_tree("ks/nothing", architecture="x86_64")
 
 
 async def test_a_content_app_that_is_down_is_unavailable_and_comes_back(
     site: Site, pulp: Pulp, toy: Served
 ) -> None:
     known = await pulp.boot_tree(toy.distribution, architecture="x86_64")
-    await site.stop_content()
-    with pytest.raises(Unavailable, match=r"could not read \.treeinfo"):
-        await pulp.served_tree(f"ks/{toy.name}", architecture="x86_64")
-    assert await pulp.boot_tree(toy.distribution, architecture="x86_64") == known
-    await site.start_content()
-    assert await pulp.served_tree(f"ks/{toy.name}", architecture="x86_64") == known
+    async with Pulp(site.settings(**STRANGER)) as stranger:
+        await site.stop_content()
+        with pytest.raises(Unavailable, match=r"could not read \.treeinfo"):
+            await stranger.boot_tree(toy.distribution, architecture="x86_64")
+        assert await pulp.boot_tree(toy.distribution, architecture="x86_64") == known
+        await site.start_content()
+        assert await stranger.boot_tree(toy.distribution, architecture="x86_64") == known
+
+
+async def test_a_download_that_broke_off_is_gone_on_with(
+    site: Site, pulp: Pulp, toy: Served, tmp_path: Path
+) -> None:
+    info = await pulp.boot_tree(toy.distribution, architecture="x86_64")
+    whole = (toy.tree / info.kernel.path).read_bytes()
+    url = toy.distribution.base_url + info.kernel.path
+    file = BootFile(path="boot/toy-vmlinuz", url=url, sha256=info.kernel.sha256)
+    part = part_of(tmp_path / file.path)
+    part.parent.mkdir()
+    part.write_bytes(whole[:100])
+    asked: list[str | None] = []
+
+    async def note(request: httpx.Request) -> None:
+        asked.append(request.headers.get("range"))
+
+    async with httpx.AsyncClient(event_hooks={"request": [note]}) as http:
+        assert await fetch_boot_file(http, tmp_path, file, FetchLimits()) is Outcome.CREATED
+    assert asked == ["bytes=100-"]
+    assert (tmp_path / file.path).read_bytes() == whole
 
 
 async def test_a_worker_killed_in_mid_sync_is_named_and_the_next_sync_goes_on(
