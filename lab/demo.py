@@ -23,9 +23,11 @@ from rich.console import Console
 from rich.live import Live
 
 from deployments.up import Up, up
+from integrations.pulp import PulpSettings
 from inventory.database import Sessions, make_engine, make_sessions
 from inventory.models import now
 from inventory.overview import arrows_of_fleet, fleet
+from lab.content import fill_pulp
 from lab.images import build
 from lab.qemu import Loader
 from lab.real import real_site
@@ -56,6 +58,8 @@ class Options:
     hosts: int
     seed: int
     keep: bool
+    pulp: bool
+    """Whether hosts install from a Pulp instead of a plain server."""
     deadline: float
     """Seconds from power-on."""
 
@@ -78,10 +82,13 @@ def data_directory() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def _site(options: Options, console: Console) -> AsyncIterator[LabSite]:
+async def _site(
+    options: Options, console: Console
+) -> AsyncIterator[tuple[LabSite, PulpSettings | None]]:
+    """The site, and how its Pulp is reached if it has one."""
     if options.site is Site.SIMULATED:
-        async with simulated_site(options.hosts, seed=options.seed) as site:
-            yield site
+        async with simulated_site(options.hosts, seed=options.seed, with_pulp=options.pulp) as site:
+            yield site, site.pulp.settings() if site.pulp else None
         return
     console.print("Building what machines boot and install, where the cache lacks it.")
     images = await build()
@@ -89,8 +96,10 @@ async def _site(options: Options, console: Console) -> AsyncIterator[LabSite]:
     # Sockets lie in it, and their paths must be short.
     with tempfile.TemporaryDirectory(prefix="rackrise-lab-", dir="/var/lib") as directory:
         name = f"rackrise{os.getpid()}"
-        async with real_site(Path(directory), images, name=name, loaders=loaders) as real:
-            yield real.lab_site
+        async with real_site(
+            Path(directory), images, name=name, loaders=loaders, with_pulp=options.pulp
+        ) as real:
+            yield real.lab_site, real.pulp.settings() if real.pulp else None
 
 
 async def demo(options: Options, console: Console) -> int:
@@ -103,9 +112,19 @@ async def demo(options: Options, console: Console) -> int:
     async with AsyncExitStack() as stack:
         data = stack.enter_context(data_directory())
         console.print(f"A {options.site} site with {options.hosts} hosts, seed {options.seed}.")
-        site = await stack.enter_async_context(_site(options, console))
+        site, pulp = await stack.enter_async_context(_site(options, console))
         console.print("Starting database, Prefect server, gateway, worker and proxy.")
-        here = await stack.enter_async_context(up(site.place(data)))
+        place = site.place(data)
+        here = await stack.enter_async_context(up(place))
+        if pulp is not None:
+            console.print("Having Pulp get the tree, as `rackrise content sync` does.")
+            await fill_pulp(
+                here.environment,
+                user=pulp.user,
+                password=pulp.password.get_secret_value(),
+                api_url=f"{here.prefect_url}/api",
+                inside=place.inside,
+            )
         engine = make_engine(here.environment["RACKRISE_DATABASE_URL"], pool_size=2)
         stack.push_async_callback(engine.dispose)
         sessions = make_sessions(engine)
@@ -265,6 +284,7 @@ def main(
     hosts: Annotated[int, typer.Option(min=1, max=4000, help="How many.")] = 3,
     seed: Annotated[int, typer.Option(help="Of the delays of a simulated site.")] = 1,
     keep: Annotated[bool, typer.Option("--keep", help="Stay to be looked at.")] = False,
+    pulp: Annotated[bool, typer.Option("--pulp", help="Hosts install from a Pulp.")] = False,
     deadline: Annotated[float, typer.Option(help="Seconds from power-on.")] = 0,
 ) -> None:
     """Take blank hosts from power-on to in operation, and show every arrow."""
@@ -272,7 +292,7 @@ def main(
         raise typer.BadParameter("the real site needs root on Debian: use --site simulated")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     patience = deadline or {Site.REAL: 600.0 + 300 * hosts, Site.SIMULATED: 60.0 + 3 * hosts}[site]
-    options = Options(site, hosts, seed, keep, patience)
+    options = Options(site, hosts, seed, keep, pulp, patience)
     console = Console()
     try:
         code = asyncio.run(_until_told(options, console))

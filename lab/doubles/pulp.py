@@ -13,7 +13,7 @@ import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
@@ -57,7 +57,7 @@ class PulpFaults:
     cut: set[str] = field(default_factory=set)
     """Files of which it sends only the first half before it hangs up."""
     second_tree: bool = False
-    """Versions hold their distribution tree twice, under another variant."""
+    """Versions hold two distribution trees: the real one of today never does."""
 
 
 @dataclass
@@ -341,6 +341,9 @@ class PulpDouble:
             after = await fetch(self._upstream, remote["url"], task, before)
             if after is before:
                 return []
+            if body.get("sync_policy") == "additive":
+                # Of trees a version holds the newest only, as the real one.
+                after = replace(after, files={**before.files, **after.files})
             number = sum(version.startswith(href) for version in self._versions)
             version = f"{href}versions/{number}/"
             self._versions[version] = after

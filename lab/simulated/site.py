@@ -118,6 +118,7 @@ async def simulated_site(
     pace: Pace | None = None,
     faults: Sequence[Fault] = (),
     with_pulp: bool = False,
+    pulp_url: str | None = None,
     initrd_bytes: int = INITRD_BYTES,
 ) -> AsyncIterator[SimulatedSite]:
     """Run a simulated site while the block lasts; its hosts are off at first.
@@ -129,6 +130,7 @@ async def simulated_site(
         faults: what the first hosts do wrong, in their order.
         with_pulp: hosts install from Pulp's double, which gets the tree from the plain server;
             whoever uses the site gives Rackrise its credentials and has it synchronise.
+        pulp_url: of a real Pulp that runs already, to be used in the double's place.
         initrd_bytes: size of the installer's initrd.
     """
     async with AsyncExitStack() as stack:
@@ -152,7 +154,7 @@ async def simulated_site(
             proxy_port=addresses.free_port(PROXY_PORT),
             dhcp_url=await stack.enter_async_context(kea.serving()),
             tree_url=(await stack.enter_async_context(served(files, server))).rstrip("/"),
-            pulp_url=pulp.url if pulp else None,
+            pulp_url=pulp.url if pulp else pulp_url,
             dns=dns,
             tftp=tftp,
         )

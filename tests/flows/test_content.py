@@ -24,6 +24,7 @@ from inventory.models import (
     Build,
     BuildOutcome,
     CallbackKind,
+    HostGroup,
     InstallTree,
     Step,
     StepState,
@@ -114,6 +115,17 @@ class Content:
         async with self.bench.database.sessions.begin() as session:
             build = await self.bench.build(name)
             await builds.close_build(session, build, BuildOutcome.IN_OPERATION, now())
+
+    async def another_tree(self) -> str:
+        """A second tree in the same Pulp; its name."""
+        other = new_name()
+        self.site.upstream.tree(other)
+        async with self.bench.database.sessions.begin() as session:
+            tree = (await session.exec(select(InstallTree))).one()
+            same = tree.model_dump(exclude={"id", "name", "base_path", "remote"})
+            remote = f"{self.site.upstream.url}{other}/"
+            session.add(InstallTree(name=other, base_path=f"ks/{other}", remote=remote, **same))
+        return other
 
     def boot_files(self) -> list[Path]:
         """What the boot server holds below ``boot``, locks apart."""
@@ -280,18 +292,35 @@ async def test_a_tree_without_initrd_holds_the_host_with_the_reason(content: Con
     assert (await content.bench.steps(name))[9].attempts == 1, "asking again would not help"
 
 
-async def test_a_repository_with_two_trees_asks_for_the_variant(content: Content) -> None:
+async def test_a_tree_that_another_has_replaced_is_not_taken_for_it(content: Content) -> None:
+    """A version holds one tree: a sync of a second one into the same repository replaces it."""
     await sync_content()
+    await content.bench.change(InstallTree, variant="BaseOS")
     await content.served.do(content.site.second_tree, content.name)
     name = await content.bench.selected(1)
     with pytest.raises(NothingDone):
         await inception(hosts=[name])
     build = await content.held(name)
     assert build.held_step == 9
-    assert "2 trees are for x86_64 any variant; there are: " in (build.held_reason or "")
-    await content.bench.change(InstallTree, variant="BaseOS")
-    await inception(hosts=[name])
-    assert len(content.boot_files()) == 2
+    assert "no tree is for x86_64 BaseOS; there are: Toy Linux 9 x86_64 Second" in (
+        build.held_reason or ""
+    )
+
+
+async def test_two_trees_in_one_pulp_go_each_to_its_hosts(content: Content) -> None:
+    other = await content.another_tree()
+    async with content.bench.database.sessions.begin() as session:
+        group = (await session.exec(select(HostGroup).where(HostGroup.name == "grub"))).one()
+        tree = (await session.exec(select(InstallTree).where(InstallTree.name == other))).one()
+        group.install_tree_id = tree.id
+    await sync_content()
+    first = await content.bench.selected(1)
+    second = await content.bench.selected(2, "grub")
+    await inception(hosts=[first, second])
+    urls = [(await content.bench.build(one)).tree_url or "" for one in (first, second)]
+    assert f"/ks/{content.name}/" in urls[0]
+    assert f"/ks/{other}/" in urls[1]
+    assert len(content.boot_files()) == 4
 
 
 async def test_a_login_that_ended_is_made_anew(content: Content) -> None:
@@ -335,13 +364,8 @@ async def test_without_a_distribution_the_host_is_held_with_the_reason(content: 
 
 async def test_what_is_somebody_elses_is_left_alone_and_the_rest_is_done(content: Content) -> None:
     await create_repository(content.site, content.name)
-    other = new_name()
-    content.site.upstream.tree(other)
+    other = await content.another_tree()
     async with content.bench.database.sessions.begin() as session:
-        tree = (await session.exec(select(InstallTree))).one()
-        base = tree.model_dump(exclude={"id", "name", "base_path", "remote"})
-        remote = f"{content.site.upstream.url}{other}/"
-        session.add(InstallTree(name=other, base_path=f"ks/{other}", remote=remote, **base))
         session.add(PulpRow(name="away", url="http://127.0.0.1:1", credentials="nothing-there"))
     with pytest.raises(Problem) as caught:
         await sync_content()

@@ -57,7 +57,7 @@ class Site:
     spoil: Callable[[Path], None]
     """Has the content app send other bytes for a file of an upstream tree; for good."""
     second_tree: Callable[[str], Awaitable[None]]
-    """Puts a second tree for the same architecture into what is served at ks/NAME."""
+    """Synchronises another tree, with the variant Second, on top of what is served at ks/NAME."""
     mend: Callable[[], None]
     """Ends what would go wrong with other trees too."""
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -125,8 +125,8 @@ async def double_site() -> AsyncIterator[Site]:
         async def give_up(worker: str) -> None:
             double.queue.give_up(worker)
 
-        async def second_tree(_: str) -> None:
-            double.faults.second_tree = True
+        async def second_tree(name: str) -> None:
+            await _add_tree(double.settings(), upstream, name)
 
         def mend() -> None:
             double.faults = PulpFaults()
@@ -208,7 +208,6 @@ async def _add_tree(settings: PulpSettings, upstream: Upstream, name: str) -> No
         remote = await client.ensure_remote(other, f"{upstream.url}{other}/")
         body = {"remote": remote.href, "sync_policy": "additive"}
         await _started(settings, f"{repository.href}sync/", body)
-        # Joined, or nothing left to do.
         now = await client.ensure_repository(name)
         version = Version.model_validate(await _shown(settings, now.latest_version))
         publication = await client.ensure_publication(version)
