@@ -26,6 +26,7 @@ from sqlmodel import col, select
 from deployments.up import up
 from inventory.database import Sessions, make_engine, make_sessions
 from inventory.models import Build, Interface, Step, StepState
+from inventory.overview import fleet
 from lab.content import fill_pulp
 from lab.demo import data_directory
 from lab.process import until
@@ -89,6 +90,10 @@ async def _take_one(site: SimulatedSite, sessions: Sessions, number: int) -> Tak
     await host.power_on()
 
     async def rebooted() -> bool:
+        async with sessions() as session:
+            held = [one.held_reason for one in await fleet(session) if one.held_reason]
+        if held:
+            raise RuntimeError(f"a host is held: {held[0]}")
         step = await _step(sessions, host.mac, 17)
         return step is not None and step.state is StepState.DONE
 

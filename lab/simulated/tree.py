@@ -15,6 +15,8 @@ from xml.etree import ElementTree
 
 import httpx
 
+from lab.images.treeinfo import treeinfo
+
 __all__ = [
     "FIRST_STAGES",
     "INITRD_BYTES",
@@ -69,8 +71,7 @@ def make_boot_root(root: Path, content: random.Random) -> Sequence[str]:
 def _make_tree(tree: Path, content: random.Random, initrd_bytes: int) -> Sequence[str]:
     kernel = _write(tree / "images/pxeboot/vmlinuz", content.randbytes(30_001))
     initrd = _write(tree / "images/pxeboot/initrd.img", content.randbytes(initrd_bytes))
-    stage2 = _write(tree / "images/install.img", content.randbytes(200_000))
-    _write(tree / ".treeinfo", _treeinfo(kernel, initrd, stage2).encode())
+    _write(tree / "images/install.img", content.randbytes(200_000))
     packages = "".join(
         _package(name, _write(tree / f"Packages/{name}.rpm", content.randbytes(20_000)))
         for name in PACKAGES
@@ -82,6 +83,8 @@ def _make_tree(tree: Path, content: random.Random, initrd_bytes: int) -> Sequenc
         '<location href="repodata/primary.xml"/></data></repomd>'
     )
     _write(tree / "repodata/repomd.xml", repomd.encode())
+    described = treeinfo(tree, name="LabOS", version="1", timestamp=1_763_800_000)
+    _write(tree / ".treeinfo", described.encode())
     return [kernel, initrd]
 
 
@@ -94,39 +97,10 @@ def _write(file: Path, content: bytes) -> str:
 def _package(name: str, digest: str) -> str:
     return (
         f'<package type="rpm"><name>{name}</name><arch>x86_64</arch>'
+        '<version epoch="0" ver="1" rel="1"/>'
         f'<checksum type="sha256" pkgid="YES">{digest}</checksum>'
         f'<location href="Packages/{name}.rpm"/></package>'
     )
-
-
-def _treeinfo(kernel: str, initrd: str, stage2: str) -> str:
-    return f"""\
-[header]
-type = productmd.treeinfo
-version = 1.2
-
-[release]
-name = LabOS
-short = LabOS
-version = 1
-
-[tree]
-arch = x86_64
-platforms = x86_64
-variants = LabOS
-
-[images-x86_64]
-kernel = images/pxeboot/vmlinuz
-initrd = images/pxeboot/initrd.img
-
-[stage2]
-mainimage = images/install.img
-
-[checksums]
-images/pxeboot/vmlinuz = sha256:{kernel}
-images/pxeboot/initrd.img = sha256:{initrd}
-images/install.img = sha256:{stage2}
-"""
 
 
 async def install_packages(http: httpx.AsyncClient, tree: str, wanted: Sequence[str]) -> int:

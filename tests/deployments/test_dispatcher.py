@@ -248,14 +248,16 @@ async def test_the_runs_of_a_living_worker_are_left_alone(
 async def test_a_phase_begins_within_seconds_of_what_the_host_told(
     bench: Bench, prefect: Prefect, working: Working, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # Before the dispatcher works: on their way they would be due for inception.
+    names = [await bench.at(number, HostState.INSTALLING) for number in range(1, 4)]
     async with working() as worker, listen(bench.database.url, CHANNEL_CALLBACKS) as listener:
         phases = prefect.registered.phases
         made = Dispatcher(bench.database.sessions, prefect.client, phases, "test/1", worker.look)
         rounds = asyncio.create_task(made.run(listener))
         took = []
-        for number in range(1, 4):
-            name = await bench.at(number, HostState.INSTALLED)
+        for name in names:
             told = now()
+            await bench.advance(name, HostState.INSTALLED)
             await bench.told(name, CallbackKind.BUILT)
             async with asyncio.timeout(20):
                 while (began := (await bench.steps(name))[28].started_at) is None:  # noqa: ASYNC110

@@ -148,10 +148,12 @@ class Ledger:
         return name
 
     async def advance(self, name: str, state: HostState) -> None:
-        """Move a selected host on without doing anything for it."""
+        """Move a host that is selected, or further, on without doing anything for it."""
         async with self.database.sessions.begin() as session:
             host = await hosts.named(session, name)
-            for event, target in WAY:
+            reached = [target for _, target in WAY]
+            done = reached.index(host.state) + 1 if host.state in reached else 0
+            for event, target in WAY[done:]:
                 if host.state is state:
                     break
                 await hosts.move(session, host, event, now())

@@ -135,7 +135,8 @@ async def test_hosts_install_from_pins_in_pulp(running: Running) -> None:
 async def test_a_sync_shows_how_far_it_is_in_prefect(running: Running) -> None:
     async with PrefectClient(running.here.environment["PREFECT_API_URL"]) as client:
         bars = [one for one in await client.read_artifacts() if one.type == "progress"]
-    assert [one.description for one in bars] == ["labos into Pulp"]
+    (said,) = (one.description for one in bars)
+    assert said == "labos into Pulp: version 1 is new, served at labos/1"
     assert [one.data for one in bars] == [100.0]
 
 
