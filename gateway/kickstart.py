@@ -13,6 +13,7 @@ from gateway.tellings import locked_build
 from inventory import callbacks, steps
 from inventory.arrows import Evidence
 from inventory.builds import hold
+from inventory.certificates import release_key
 from inventory.context import BuildContext, contexts
 from inventory.database import AsyncSession
 from inventory.hosts import host_by_mac, move
@@ -55,6 +56,7 @@ async def give_kickstart(
     # The installer starts from nothing at each fetch; the limit above keeps that from going on.
     build.deadline = at + timedelta(minutes=context.group.install_minutes)
     build.kickstarts += 1
+    await release_key(session, build)
     await move(session, host, Event.KICKSTART, at)
     seen = f"kickstart given to {remote}"
     await steps.finish(session, build.id, (20, 21), evidence=Evidence.OBSERVED, seen=seen, at=at)

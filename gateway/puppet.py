@@ -1,103 +1,194 @@
-"""Puppet's facts and reports in Foreman's shapes, kept for hosts that we know.
+"""What Puppet servers ask and tell: may this host be signed, what is it, what has become of it.
 
-Who posts them is not proven by a certificate yet: so only configured addresses are heard, and
-nobody by default. What they say moves no host.
+The paths are our own and those of Foreman's stock scripts, with the same functions behind. Only the
+certificate of a Puppet server that the site file names may speak for hosts: Puppet itself has made
+sure that each host speaks for itself (contract: ``puppet.md``, section 4).
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import asyncio
+import logging
+from datetime import datetime
+from typing import Annotated
 
-from fastapi import APIRouter, Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from starlette.responses import JSONResponse
+from fastapi import APIRouter, Path, Query, Request
+from sqlmodel import select
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from gateway.answers import Refusal
 from gateway.context import Gateway
-from gateway.requests import client_address, is_within, read_body, read_message, require_json
-from inventory import callbacks
+from gateway.requests import read_body
+from integrations.puppet import (
+    BadFacts,
+    BadReport,
+    BadRequest,
+    PuppetFacts,
+    identify,
+    read_facts,
+    read_request,
+)
+from inventory import certificates, classification
 from inventory.database import AsyncSession
-from inventory.hosts import host_by_name, keep_facts
-from inventory.models import CallbackKind, Host
+from inventory.hosts import host_by_name
+from inventory.models import Host, HostGroup, Puppet
+from inventory.puppet import keep_puppet_facts, keep_report
+from serving.arrival import Kind, arrival_of
 
 __all__ = ["puppet_routes"]
 
-HostName = Annotated[str, BeforeValidator(lambda text: str(text).lower()), Field(max_length=253)]
+log = logging.getLogger(__name__)
 
-
-class _Sent(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class HostFacts(_Sent):
-    """``POST /api/hosts/facts``."""
-
-    name: HostName
-    certname: HostName | None = None
-    facts: dict[str, Any]
-
-
-class ConfigReport(_Sent):
-    """What identifies a report; the rest is kept as it came."""
-
-    host: HostName
-    reported_at: str = Field(max_length=40)
-
-
-class ConfigReportBody(_Sent):
-    """``POST /api/config_reports``."""
-
-    config_report: ConfigReport
+CertName = Annotated[str, Path(max_length=253, pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$")]
+_CSR_BYTES = 64 * 1024
+_YAML = "application/yaml"
 
 
 def puppet_routes(gateway: Gateway) -> APIRouter:
-    """The two paths that Puppet servers' Foreman scripts call."""
+    """Autosign, node classification, facts and reports."""
     router = APIRouter()
     settings = gateway.settings
 
-    async def body_of(request: Request) -> tuple[str, bytes]:
-        remote = client_address(request, settings.trusted_proxies)
-        if not is_within(remote, settings.puppet_servers):
-            raise Refusal(403, f"{remote} is not one of the configured Puppet servers")
-        require_json(request)
-        return remote, await read_body(request, settings.facts_bytes)
+    @router.post("/puppet/autosign/{name}")
+    async def autosign(request: Request, name: CertName) -> Response:
+        """200: sign; 403: do not. The body is the request as PEM."""
+        body = await read_body(request, _CSR_BYTES)
+        try:
+            asked = await asyncio.to_thread(read_request, body)
+        except BadRequest as error:
+            raise Refusal(422, f"the request of {name}: {error}") from None
+        async with gateway.transaction() as session:
+            puppet = await _speaker(session, request)
+            verdict = await certificates.judge(
+                session,
+                puppet_id=puppet.id,
+                name=name,
+                common_name=asked.common_name,
+                token=asked.token,
+                key=asked.public_key,
+                at=gateway.clock(),
+            )
+        log.info("%s: the request of %s: %s", puppet.name, name, verdict.reason)
+        return PlainTextResponse(f"{verdict.reason}\n", 200 if verdict.sign else 403)
+
+    @router.get("/puppet/enc/{name}")
+    async def enc(request: Request, name: CertName) -> Response:
+        return await _classified(gateway, request, name)
+
+    @router.get("/node/{name}")
+    async def node(
+        request: Request, name: CertName, kind: Annotated[str, Query(alias="format")] = "yml"
+    ) -> Response:
+        if kind != "yml":
+            raise Refusal(406, f"a node is given as yml, not as {kind}")
+        return await _classified(gateway, request, name)
+
+    @router.post("/puppet/facts/{name}")
+    @router.put("/puppet/facts/{name}")
+    async def facts(request: Request, name: CertName) -> Response:
+        told = await _facts(request, settings.facts_bytes)
+        if told.name != name:
+            raise Refusal(422, f"the facts are of {told.name}, not of {name}")
+        host = await _facts_kept(gateway, request, told)
+        return JSONResponse({"name": host.name}, 201)
 
     @router.post("/api/hosts/facts")
-    async def facts(request: Request) -> JSONResponse:
-        _, body = await body_of(request)
-        sent = read_message(HostFacts, body)
-        async with gateway.transaction() as session:
-            host = await _host(session, sent.certname or sent.name)
-            await keep_facts(session, host.id, "puppet", sent.facts, gateway.clock())
+    async def foreman_facts(request: Request) -> Response:
+        host = await _facts_kept(gateway, request, await _facts(request, settings.facts_bytes))
         return JSONResponse({"id": host.id, "name": host.name, "state": host.state}, 201)
 
+    @router.post("/puppet/reports")
+    async def report(request: Request) -> Response:
+        host, _ = await _report_kept(gateway, request)
+        return JSONResponse({"host": host}, 201)
+
     @router.post("/api/config_reports")
-    async def report(request: Request) -> JSONResponse:
-        remote, body = await body_of(request)
-        sent = read_message(ConfigReportBody, body).config_report
-        at = gateway.clock()
-        async with gateway.transaction() as session:
-            host = await _host(session, sent.host)
-            kept = await callbacks.keep(
-                session,
-                kind=CallbackKind.REPORT,
-                key=f"puppet:{host.id}:{sent.reported_at}",
-                host_id=host.id,
-                build_id=None,
-                remote=remote,
-                body=body.decode(errors="replace"),
-                at=at,
-            )
-            if kept is not None:
-                # No flow judges Puppet's reports yet.
-                kept.handled_at = at
-        return JSONResponse({"host": host.name, "reported_at": sent.reported_at}, 201)
+    async def foreman_report(request: Request) -> Response:
+        host, at = await _report_kept(gateway, request)
+        return JSONResponse({"host": host, "reported_at": at.isoformat()}, 201)
 
     return router
 
 
-async def _host(session: AsyncSession, name: str) -> Host:
+async def _speaker(session: AsyncSession, request: Request) -> Puppet:
+    """The Puppet server that asks.
+
+    Raises:
+        Refusal: 403, it is none that the site file names.
+    """
+    arrival = arrival_of(request)
+    if arrival.kind is not Kind.HTTPS:
+        raise Refusal(403, "Puppet servers are heard over TLS only, with their certificate")
+    if arrival.common_name is None:
+        raise Refusal(403, "no client certificate: Puppet servers show theirs")
+    found = await session.exec(select(Puppet).where(Puppet.certname == arrival.common_name))
+    puppet = found.one_or_none()
+    if puppet is None:
+        raise Refusal(
+            403,
+            f"{arrival.common_name} is the certname of no [[puppet]] in the site file, and may not"
+            " speak for hosts",
+        )
+    return puppet
+
+
+async def _host(session: AsyncSession, puppet: Puppet, name: str) -> Host:
     host = await host_by_name(session, name)
     if host is None:
         raise Refusal(404, f"there is no host {name}")
+    group = await session.get(HostGroup, host.host_group_id) if host.host_group_id else None
+    if group is None or group.puppet_id != puppet.id:
+        raise Refusal(403, f"the host group of {name} does not name the Puppet {puppet.name}")
     return host
+
+
+async def _classified(gateway: Gateway, request: Request, name: str) -> Response:
+    async with gateway.transaction() as session:
+        puppet = await _speaker(session, request)
+        host = await _host(session, puppet, name)
+        answer = await classification.answer_for(session, host)
+        if answer is None:
+            raise Refusal(404, f"{name} has no host group")
+        changed = await classification.keep(session, host, answer, gateway.clock())
+    if changed:
+        log.info("%s is told otherwise of %s:\n%s", puppet.name, name, changed)
+    return Response(answer.yaml(), media_type=_YAML)
+
+
+async def _facts(request: Request, most: int) -> PuppetFacts:
+    try:
+        return read_facts(await read_body(request, most))
+    except BadFacts as error:
+        raise Refusal(422, str(error)) from None
+
+
+async def _facts_kept(gateway: Gateway, request: Request, told: PuppetFacts) -> Host:
+    async with gateway.transaction() as session:
+        puppet = await _speaker(session, request)
+        host = await _host(session, puppet, told.name)
+        await keep_puppet_facts(
+            session,
+            host,
+            told.values,
+            collected=told.timestamp,
+            source=f"Puppet {puppet.name}",
+            at=gateway.clock(),
+        )
+    return host
+
+
+async def _report_kept(gateway: Gateway, request: Request) -> tuple[str, datetime]:
+    body = await read_body(request, gateway.settings.report_bytes)
+    try:
+        told = identify(body)
+    except BadReport as error:
+        raise Refusal(422, str(error)) from None
+    at = gateway.clock()
+    async with gateway.transaction() as session:
+        puppet = await _speaker(session, request)
+        host = await _host(session, puppet, told.host)
+        new = await keep_report(
+            session, host, told.key, body.decode(errors="replace"), source=puppet.name, at=at
+        )
+    log.info("%s: a report of %s%s", puppet.name, host.name, "" if new else ", told again")
+    return host.name, at

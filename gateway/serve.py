@@ -1,26 +1,18 @@
-"""Runs the gateway as a server until it is cancelled."""
+"""Runs the gateway on its listeners until it is cancelled."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from contextlib import nullcontext
-
-import uvicorn
+import socket
+from pathlib import Path
 
 from gateway.app import create_app
 from gateway.settings import GatewaySettings
 from inventory.database import make_engine, make_sessions
+from serving.listeners import Listener, served, tcp_socket, tls_context
 
 __all__ = ["serve"]
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: signals belong to whoever runs the process."""
-
-    def capture_signals(self) -> nullcontext[None]:  # type: ignore[override]
-        """Leave the signals alone."""
-        return nullcontext()
 
 
 async def serve(settings: GatewaySettings) -> None:
@@ -29,35 +21,39 @@ async def serve(settings: GatewaySettings) -> None:
     The inventory must have been migrated (``inventory.database.migrate``).
 
     Raises:
-        SystemExit: the address cannot be listened on (uvicorn's way to say so).
+        OSError: an address cannot be listened on, or a certificate not be read.
     """
     engine = make_engine(settings.database_url.get_secret_value(), pool_size=settings.pool_size)
-    server = _Server(
-        uvicorn.Config(
-            create_app(settings, make_sessions(engine)),
-            host=settings.host,
-            port=settings.port,
-            uds=str(settings.uds) if settings.uds else None,
-            # Its log would repeat the tokens in the queries; ours names hosts instead.
-            access_log=False,
-            # X-Forwarded-For is judged by gateway.requests alone.
-            proxy_headers=False,
-            server_header=False,
-            lifespan="off",
-            log_config=None,
-            timeout_graceful_shutdown=5,
-        )
-    )
-    # Modules and routes live as long as the process: to search them again and again for garbage
-    # makes some host wait a tenth of a second.
-    gc.collect()
-    gc.freeze()
-    serving = asyncio.create_task(server.serve())
+    app = create_app(settings, make_sessions(engine))
     try:
-        await asyncio.shield(serving)
-    except asyncio.CancelledError:
-        server.should_exit = True
-        await serving
-        raise
+        async with served(app, _listeners(settings)):
+            # Modules and routes live as long as the process: to search them again and again for
+            # garbage makes some host wait a tenth of a second.
+            gc.collect()
+            gc.freeze()
+            await asyncio.Event().wait()
     finally:
+        if settings.uds:
+            settings.uds.unlink(missing_ok=True)
         await engine.dispose()
+
+
+def _listeners(settings: GatewaySettings) -> list[Listener]:
+    if settings.uds:
+        plain = Listener(_unix_socket(settings.uds))
+    else:
+        plain = Listener(tcp_socket(settings.host, settings.port))
+    if not (settings.tls_port is not None and settings.tls_certificate and settings.tls_ca):
+        return [plain]
+    tls = tls_context(settings.tls_certificate, settings.tls_key, settings.tls_ca)
+    return [plain, Listener(tcp_socket(settings.tls_host, settings.tls_port), tls)]
+
+
+def _unix_socket(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)  # of a gateway that was killed
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(path))
+    # Who may connect is a matter of the directory's permissions.
+    path.chmod(0o666)
+    listening.listen(2048)
+    return listening

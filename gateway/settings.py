@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 __all__ = ["GatewaySettings"]
@@ -31,10 +32,19 @@ class GatewaySettings(BaseSettings):
     """Socket to listen on instead of host and port. Whoever can reach it is a trusted proxy."""
     trusted_proxies: Networks = ()
     """Whose ``X-Forwarded-For`` is believed."""
-    puppet_servers: Networks = ()
-    """Who may post Puppet's facts and reports. Empty: nobody."""
+    tls_host: str = "127.0.0.1"
+    tls_port: int | None = Field(default=None, ge=0, le=65535)
+    """Where Puppet servers reach it over TLS; None: nowhere, and nobody may speak for hosts."""
+    tls_certificate: Path | None = None
+    """Ours, signed by the CA that Puppet servers believe: Puppet's own."""
+    tls_key: Path | None = None
+    """Its private key."""
+    tls_ca: Path | None = None
+    """Puppet's CA, which has signed whoever may speak for hosts."""
     facts_bytes: int = Field(default=4 << 20, gt=0)
     """Largest body of facts; real ones with 3700 facts have some 300 KB."""
+    report_bytes: int = Field(default=4 << 20, gt=0)
+    """Largest report of Puppet; usual ones have 16 KB, with --debug 77 KB."""
     log_bytes: int = Field(default=16 << 20, gt=0)
     """Largest log that ``failed`` may send; its first 65535 bytes are kept."""
     message_bytes: int = Field(default=64 << 10, gt=0)
@@ -43,3 +53,10 @@ class GatewaySettings(BaseSettings):
     """A host that fetches its kickstart more often installs in a loop, and is held."""
     transaction_seconds: float = Field(default=10, gt=0)
     """Longest time that a request may take in the database."""
+
+    @model_validator(mode="after")
+    def _tls_is_complete(self) -> Self:
+        files = (self.tls_certificate, self.tls_key, self.tls_ca)
+        if self.tls_port is not None and not all(files):
+            raise ValueError("tls_port needs tls_certificate, tls_key and tls_ca")
+        return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from datetime import datetime
 from uuid import UUID, uuid4
 
@@ -18,6 +19,7 @@ from inventory.models import Build, BuildOutcome, Host, HostGroup, Step, StepSta
 
 __all__ = [
     "build_by_token",
+    "certificate_token",
     "close_build",
     "current_build",
     "hold",
@@ -37,7 +39,7 @@ __all__ = [
 def _not_asked(group: HostGroup | None) -> list[int]:
     if group is None:
         return []
-    has = {Needs.CANDLEPIN: group.candlepin, Needs.PUPPET: group.puppet}
+    has = {Needs.CANDLEPIN: group.candlepin, Needs.PUPPET: group.puppet_id is not None}
     return [one.number for one in ARROWS if one.needs is not None and not has[one.needs]]
 
 
@@ -235,12 +237,25 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def certificate_token(token: str) -> str:
+    """The token that comes with a host's certificate request, as its challengePassword.
+
+    Made one-way from the build's: while a request waits at the CA anybody may read it, and the
+    build's own token opens the kickstart.
+    """
+    return hmac.new(token.encode(), b"certificate request", hashlib.sha256).hexdigest()
+
+
 async def keep_token(session: AsyncSession, build: Build, token: str) -> None:
     """Keep a build's token by its hash, unspent; an earlier one is forgotten."""
     await session.exec(
         sa.update(Build)
         .where(col(Build.id) == build.id)
-        .values(token_hash=token_hash(token), token_spent_at=None)
+        .values(
+            token_hash=token_hash(token),
+            token_spent_at=None,
+            certificate_hash=token_hash(certificate_token(token)),
+        )
     )
 
 

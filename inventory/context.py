@@ -21,6 +21,7 @@ from inventory.models import (
     OperatingSystem,
     Proxy,
     Pulp,
+    Puppet,
     Site,
     Subnet,
 )
@@ -41,6 +42,8 @@ class BuildContext:
     tree: InstallTree
     pulp: Pulp | None
     """Serves the tree; None: it is a plain one."""
+    puppet: Puppet | None
+    """Configures the host; None: nobody does."""
     subnet: Subnet
     """The host group's."""
     domain: Domain
@@ -68,6 +71,7 @@ async def contexts(session: AsyncSession, build_ids: Iterable[UUID]) -> dict[UUI
             OperatingSystem,
             InstallTree,
             Pulp,
+            Puppet,
             Subnet,
             Domain,
             Site,
@@ -85,6 +89,7 @@ async def contexts(session: AsyncSession, build_ids: Iterable[UUID]) -> dict[UUI
         .join(OperatingSystem, col(OperatingSystem.id) == col(HostGroup.operating_system_id))
         .join(InstallTree, col(InstallTree.id) == col(HostGroup.install_tree_id))
         .outerjoin(Pulp, col(Pulp.id) == col(InstallTree.pulp_id))
+        .outerjoin(Puppet, col(Puppet.id) == col(HostGroup.puppet_id))
         .join(Subnet, col(Subnet.id) == col(HostGroup.subnet_id))
         .join(Domain, col(Domain.id) == col(HostGroup.domain_id))
         .join(Site, col(Site.id) == col(Host.site_id))

@@ -17,19 +17,22 @@ from sqlmodel import col, select
 from inventory.arrows import Phase
 from inventory.database import AsyncSession
 from inventory.life import HostState
-from inventory.models import Build, Callback, CallbackKind, Claim, Host, Interface
+from inventory.models import Build, Callback, CallbackKind, Claim, Host, HostGroup, Interface
 
 __all__ = ["Due", "due", "settle_callbacks"]
 
-_STARTS = {
-    Phase.DISCOVERY: ({HostState.DISCOVERED}, CallbackKind.FACTS),
-    Phase.INCEPTION: ({HostState.SELECTED, HostState.PREPARING}, None),
-    Phase.ANACONDA: ({HostState.INSTALLED}, None),
-    Phase.FIRST_BOOT: ({HostState.FIRST_BOOT}, CallbackKind.REPORT),
+_STARTS: dict[Phase, tuple[set[HostState], tuple[CallbackKind, ...]]] = {
+    Phase.DISCOVERY: ({HostState.DISCOVERED}, (CallbackKind.FACTS,)),
+    Phase.INCEPTION: ({HostState.SELECTED, HostState.PREPARING}, ()),
+    Phase.ANACONDA: ({HostState.INSTALLED}, ()),
+    Phase.FIRST_BOOT: (
+        {HostState.FIRST_BOOT},
+        (CallbackKind.REPORT, CallbackKind.PUPPET_REPORT),
+    ),
 }
-"""The states in which a phase is ours to run, and the callback that it waits for."""
+"""The states in which a phase is ours to run, and the callbacks that it waits for."""
 
-_WAITED_FOR = (CallbackKind.FACTS, CallbackKind.REPORT)
+_WAITED_FOR = (CallbackKind.FACTS, CallbackKind.REPORT, CallbackKind.PUPPET_REPORT)
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ async def due(session: AsyncSession, limit: int) -> list[Due]:
         limit: at most so many for each phase.
     """
     found: list[Due] = []
-    for phase, (states, kind) in _STARTS.items():
+    for phase, (states, kinds) in _STARTS.items():
         claimed = sa.exists().where(
             col(Claim.build_id) == col(Build.id), col(Claim.ended_at).is_(None)
         )
@@ -65,18 +68,25 @@ async def due(session: AsyncSession, limit: int) -> list[Due]:
             .order_by(col(Host.state_since))
             .limit(limit)
         )
-        if kind is not None:
+        for kind in kinds:
             query = query.where(_told(kind))
         found += [Due(phase, build, subnet) for build, subnet in await session.exec(query)]
     return found
 
 
 def _told(kind: CallbackKind) -> sa.ColumnElement[bool]:
-    return sa.exists().where(
+    told = sa.exists().where(
         col(Callback.build_id) == col(Build.id),
         col(Callback.kind) == kind,
         col(Callback.handled_at).is_(None),
     )
+    if kind is not CallbackKind.PUPPET_REPORT:
+        return told
+    # Waited for only where Puppet has something to say.
+    without = sa.exists().where(
+        col(HostGroup.id) == col(Build.host_group_id), col(HostGroup.puppet_id).is_(None)
+    )
+    return sa.or_(told, without)
 
 
 async def settle_callbacks(
@@ -94,8 +104,8 @@ async def settle_callbacks(
     """
     started = [
         sa.and_(col(Callback.kind) == kind, col(Callback.build_id).in_(claimed.get(phase, ())))
-        for phase, (_, kind) in _STARTS.items()
-        if kind is not None
+        for phase, (_, kinds) in _STARTS.items()
+        for kind in kinds
     ]
     past_discovery = sa.exists().where(
         col(Host.id) == col(Callback.host_id), col(Host.state) != HostState.DISCOVERED

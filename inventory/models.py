@@ -26,6 +26,7 @@ __all__ = [
     "Callback",
     "CallbackKind",
     "Claim",
+    "Classification",
     "DiscoveryRule",
     "Domain",
     "Effect",
@@ -33,12 +34,14 @@ __all__ = [
     "Facts",
     "Host",
     "HostGroup",
+    "HostOverride",
     "InstallTree",
     "Interface",
     "OnFailure",
     "OperatingSystem",
     "Proxy",
     "Pulp",
+    "Puppet",
     "ReportedRepository",
     "Site",
     "Step",
@@ -179,6 +182,21 @@ class InstallTree(SQLModel, table=True):
     """Needed where a repository holds several trees for the architecture, e.g. ``BaseOS``."""
 
 
+class Puppet(SQLModel, table=True):
+    """A Puppet server: it signs hosts, asks us what they are, and tells what became of them."""
+
+    id: int = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    url: str
+    """``https://puppet.example.org:8140``, of agents and of the CA."""
+    certname: str = Field(unique=True)
+    """Common name of the server's certificate: who bears it may speak of other hosts."""
+    credentials: str
+    """Name of the Prefect block with our certificate for its CA."""
+    vardir: str | None = None
+    """Where workers read what the server keeps itself; None: a report that is lost stays lost."""
+
+
 class AfterBuild(StrEnum):
     """What a host finds on the boot server once it is installed."""
 
@@ -216,7 +234,12 @@ class HostGroup(SQLModel, table=True):
     after_build: AfterBuild = _word(AfterBuild, default=AfterBuild.LOCAL_BOOT)
     on_failure: OnFailure = _word(OnFailure, default=OnFailure.HOLD)
     candlepin: bool = False
-    puppet: bool = False
+    puppet_id: int | None = Field(default=None, foreign_key="puppet.id")
+    """The Puppet server that configures its hosts; None: nobody does."""
+    classes: dict[str, Any] = _json(default_factory=dict)
+    """Puppet's classes, each with its parameters."""
+    environment: str = "production"
+    """Puppet's, from which its hosts are configured."""
     install_minutes: int = 60
     """From the reboot order to ``built``; later the host is held."""
     first_boot_minutes: int = 30
@@ -253,6 +276,29 @@ class Host(SQLModel, table=True):
     host_group_id: int | None = Field(default=None, foreign_key="hostgroup.id")
     discovery_rule_id: int | None = Field(default=None, foreign_key="discoveryrule.id")
     created_at: datetime = _time(default_factory=now)
+
+
+class HostOverride(SQLModel, table=True):
+    """What Puppet is told of one host beyond its group, known by name before the host is there."""
+
+    id: int = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    """Full name of the host."""
+    classes: dict[str, Any] = _json(default_factory=dict)
+    parameters: dict[str, Any] = _json(default_factory=dict)
+    environment: str | None = None
+
+
+class Classification(SQLModel, table=True):
+    """What Puppet was told of a host; a row for each change, so that it can be looked at."""
+
+    id: int = Field(default=None, primary_key=True)
+    host_id: int = Field(foreign_key="host.id", index=True)
+    answered_at: datetime = _time(default_factory=now)
+    answer: str
+    """As YAML."""
+    difference: str
+    """Lines that went (``-``) and came (``+``) since the answer before."""
 
 
 class Interface(SQLModel, table=True):
@@ -357,6 +403,12 @@ class Build(SQLModel, table=True):
     """SHA-256 of the one-time token, in hexadecimal; the token itself is never kept."""
     token_spent_at: datetime | None = _time(default=None, nullable=True)
     """When ``built`` or ``failed`` came; the hash stays, so that a repeat is known."""
+    certificate_hash: str | None = None
+    """SHA-256 of the token that comes with the host's certificate request."""
+    certificate_key: str | None = None
+    """SHA-256 of the public key that came with it first; with another key it is a stranger's."""
+    certificate_stale: bool = False
+    """The host installs anew, so that a certificate for its former key is in its way."""
     tree_url: str | None = None
     """Base of the tree that this build installs from, from its inception to its end."""
     tree_pin: str | None = None
@@ -408,6 +460,7 @@ class CallbackKind(StrEnum):
     BUILT = "built"
     FAILED = "failed"
     REPORT = "report"
+    PUPPET_REPORT = "puppet_report"
 
 
 class Callback(SQLModel, table=True):

@@ -14,10 +14,12 @@ from inventory.models import (
     DiscoveryRule,
     Domain,
     HostGroup,
+    HostOverride,
     InstallTree,
     OperatingSystem,
     Proxy,
     Pulp,
+    Puppet,
     Site,
     Subnet,
 )
@@ -58,7 +60,9 @@ _Named = (
     | OperatingSystem
     | Pulp
     | InstallTree
+    | Puppet
     | HostGroup
+    | HostOverride
     | Bmc
     | DiscoveryRule
 )
@@ -72,7 +76,9 @@ _TABLES: tuple[tuple[str, type[_Named]], ...] = (
     ("operating_system", OperatingSystem),
     ("pulp", Pulp),
     ("install_tree", InstallTree),
+    ("puppet", Puppet),
     ("host_group", HostGroup),
+    ("host", HostOverride),
     ("bmc", Bmc),
     ("discovery_rule", DiscoveryRule),
 )
@@ -85,6 +91,7 @@ _COLUMNS = {
     "operating_system": ("operating_system_id", "operating_system"),
     "install_tree": ("install_tree_id", "install_tree"),
     "pulp": ("pulp_id", "pulp"),
+    "puppet": ("puppet_id", "puppet"),
     "host_group": ("host_group_id", "host_group"),
 }
 """For a key that names another element: the column that refers to it, and its table."""

@@ -15,10 +15,12 @@ __all__ = [
     "DiscoveryRuleTable",
     "DomainTable",
     "HostGroupTable",
+    "HostTable",
     "InstallTreeTable",
     "OperatingSystemTable",
     "ProxyTable",
     "PulpTable",
+    "PuppetTable",
     "SiteFile",
     "SiteTable",
     "SubnetTable",
@@ -29,6 +31,12 @@ def _url(text: str) -> str:
     if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", text):
         raise ValueError(f"{text!r} is not a URL such as http://192.0.2.1:8000")
     return text
+
+
+def _https_url(text: str) -> str:
+    if not _url(text).startswith("https://"):
+        raise ValueError(f"{text!r} is no https URL: a Puppet server knows us by our certificate")
+    return text.rstrip("/")
 
 
 def _proxy_url(text: str) -> str:
@@ -86,6 +94,10 @@ Name = Annotated[str, Field(pattern=r"^\S(.{0,61}\S)?$")]
 Url = Annotated[str, AfterValidator(_url)]
 Server = Annotated[str, AfterValidator(_server)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+PuppetClass = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(::[a-z][a-z0-9_]*)*$")]
+Classes = dict[PuppetClass, dict[str, Any]]
+"""Each of Puppet's classes with its parameters, ``{}`` where it has none."""
+Environment = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 Minutes = Annotated[int, Field(ge=1, le=24 * 60)]
 
 
@@ -177,8 +189,18 @@ class InstallTreeTable(_Table):
         return self
 
 
+class PuppetTable(_Table):
+    """``[[puppet]]``; our certificate for its CA is in a Prefect block, never in a file."""
+
+    name: Name
+    url: Annotated[str, AfterValidator(_https_url)]
+    certname: Annotated[str, AfterValidator(_domain)]
+    credentials: Name
+    vardir: str | None = None
+
+
 class HostGroupTable(_Table):
-    """``[[host_group]]``."""
+    """``[[host_group]]``; what its ``parent`` gives it is in it already."""
 
     name: Name
     operating_system: Name
@@ -193,7 +215,9 @@ class HostGroupTable(_Table):
     after_build: AfterBuild = AfterBuild.LOCAL_BOOT
     on_failure: Annotated[OnFailure, AfterValidator(_only_hold)] = OnFailure.HOLD
     candlepin: Annotated[bool, AfterValidator(_not_yet)] = False
-    puppet: Annotated[bool, AfterValidator(_not_yet)] = False
+    puppet: Name | None = None
+    classes: Classes = Field(default_factory=dict)
+    environment: Environment = "production"
     install_minutes: Minutes = 60
     first_boot_minutes: Minutes = 30
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -207,6 +231,15 @@ class BmcTable(_Table):
     kind: Literal["redfish", "ipmi", "ssh"]
     credentials: Name
     settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class HostTable(_Table):
+    """``[[host]]``: what Puppet is told of one host beyond its group."""
+
+    name: Annotated[str, AfterValidator(_domain)]
+    classes: Classes = Field(default_factory=dict)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    environment: Environment | None = None
 
 
 class DiscoveryRuleTable(_Table):
@@ -231,6 +264,8 @@ class SiteFile(_Table):
     operating_system: tuple[OperatingSystemTable, ...] = ()
     pulp: tuple[PulpTable, ...] = ()
     install_tree: tuple[InstallTreeTable, ...] = ()
+    puppet: tuple[PuppetTable, ...] = ()
     host_group: tuple[HostGroupTable, ...] = ()
+    host: tuple[HostTable, ...] = ()
     bmc: tuple[BmcTable, ...] = ()
     discovery_rule: tuple[DiscoveryRuleTable, ...] = ()

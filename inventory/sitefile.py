@@ -24,10 +24,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from inventory.errors import BadCondition, InventoryError
+from inventory.inheritance import inherited
 from inventory.rules import check
 from inventory.site_apply import Change, ChangeKind, apply_site
 from inventory.site_tables import SiteFile, SubnetTable
-from inventory.toml_lines import Place, lines_of
+from inventory.toml_lines import Place, Problem, lines_of
 
 __all__ = [
     "Change",
@@ -51,9 +52,6 @@ class SiteFileError(InventoryError):
         super().__init__("\n".join(problems))
 
 
-Problem = tuple[Place, str]
-"""Where something is wrong, and what."""
-
 _REFERENCES = {
     "domain": {"proxy": "proxy"},
     "subnet": {"dhcp_proxy": "proxy", "tftp_proxy": "proxy", "domain": "domain"},
@@ -63,6 +61,7 @@ _REFERENCES = {
         "install_tree": "install_tree",
         "subnet": "subnet",
         "domain": "domain",
+        "puppet": "puppet",
     },
     "discovery_rule": {"host_group": "host_group"},
 }
@@ -83,7 +82,8 @@ def read_site_file(path: Path) -> SiteFile:
         at = re.search(r"at line (\d+)", str(error))
         line = int(at[1]) if at else text.count("\n") + 1
         raise SiteFileError([f"{path.name}:{line}: {error}"]) from error
-    problems = [*_wrong_shapes(data), *_wrong_names(data), *_wrong_rules(data)]
+    data, problems = inherited(data)
+    problems += [*_wrong_shapes(data), *_wrong_names(data), *_wrong_rules(data)]
     problems += _wrong_subnets(data)
     if problems:
         raise SiteFileError(_told(path.name, text, problems))

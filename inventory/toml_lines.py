@@ -6,10 +6,12 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["Place", "lines_of"]
+__all__ = ["Place", "Problem", "lines_of"]
 
 Place = tuple[str | int, ...]
 """The way to a value: keys, and indices into arrays of tables, as in pydantic's ``loc``."""
+Problem = tuple[Place, str]
+"""Where something is wrong in a file, and what."""
 
 
 def lines_of(text: str) -> dict[Place, int]:

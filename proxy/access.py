@@ -10,49 +10,18 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from enum import Enum
 
 from fastapi import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy.answers import NOT_FOUND, ProxyError
 from proxy.settings import Enabled, ProxySettings
+from serving.arrival import Arrival, Kind, arrival_of
 
-__all__ = ["Arrival", "Guard", "Kind", "Marked", "NameOf", "reverse_name_of"]
+__all__ = ["Guard", "NameOf", "reverse_name_of"]
 
 NameOf = Callable[[str], Awaitable[str | None]]
 
-_SCOPE_KEY = "rackrise.arrival"
 _NAME_DEADLINE = 5.0
-
-
-class Kind(Enum):
-    """How a request reached us."""
-
-    HTTP = "http"
-    HTTPS = "https"
-    IN_PROCESS = "in-process"
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """What the listener knows of a request's sender."""
-
-    kind: Kind
-    common_name: str | None = None
-    """CN of the verified client certificate."""
-
-
-class Marked:
-    """An ASGI app whose requests carry how they arrived."""
-
-    def __init__(self, app: ASGIApp, arrival: Arrival) -> None:
-        self._app = app
-        self._arrival = arrival
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request (ASGI)."""
-        await self._app({**scope, _SCOPE_KEY: self._arrival}, receive, send)
 
 
 @dataclass(frozen=True)
@@ -68,7 +37,7 @@ class Guard:
         Raises:
             ProxyError: 404 where it is not.
         """
-        arrival: Arrival = request.scope.get(_SCOPE_KEY, Arrival(Kind.HTTP))
+        arrival = arrival_of(request)
         here = arrival.kind is Kind.IN_PROCESS or enabled in ("true", arrival.kind.value)
         if enabled == "false" or not here:
             raise ProxyError(404, NOT_FOUND)

@@ -23,13 +23,14 @@ from integrations.dhcp import DhcpServer
 from integrations.errors import OutsideError
 from integrations.power.factory import power_for
 from proxy import bmc, dhcp, discovery, dns, features, httpboot, logs, templates, tftp
-from proxy.access import Arrival, Guard, Kind, Marked, NameOf, reverse_name_of
+from proxy.access import Guard, NameOf, reverse_name_of
 from proxy.addresses import FreeAddresses
 from proxy.answers import NOT_FOUND, ProxyError, refuse, text
 from proxy.features import Module, Modules
 from proxy.limits import Limits
 from proxy.ports import dhcp_of, dns_of, gateway_of, nodes_of, sources_of
 from proxy.settings import Enabled, ProxySettings
+from serving.arrival import Arrival, Kind, Marked
 
 __all__ = ["create_app", "in_process"]
 

@@ -21,10 +21,11 @@ PRODUCT = {
     "templates": ("inventory", "integrations.records"),
     "tasks": ("integrations", "inventory", "templates"),
     "flows": ("tasks", "integrations", "inventory"),
-    "gateway": ("inventory", "templates", "integrations"),
-    "proxy": ("integrations",),
+    "serving": (),
+    "gateway": ("inventory", "templates", "integrations", "serving"),
+    "proxy": ("integrations", "serving"),
     "deployments": (
-        "flows", "tasks", "gateway", "proxy", "templates", "integrations", "inventory",
+        "flows", "tasks", "gateway", "proxy", "serving", "templates", "integrations", "inventory",
     ),
 }  # fmt: skip
 MAY_IMPORT = {

@@ -17,7 +17,7 @@ from inventory.life import HostState
 from inventory.models import Proxy, StepState
 from lab.doubles.dns import DnsFault
 from lab.doubles.serve import served
-from proxy.access import Arrival, Kind, Marked
+from serving.arrival import Arrival, Kind, Marked
 from tests.deployments.conftest import Prefect
 from tests.flows.bench import Bench
 

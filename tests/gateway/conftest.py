@@ -10,6 +10,7 @@ from ipaddress import ip_network
 import httpx
 import pytest
 from sqlmodel import col, select
+from starlette.types import ASGIApp
 
 from gateway.app import create_app
 from gateway.settings import GatewaySettings
@@ -18,6 +19,7 @@ from inventory.builds import hold, keep_token, keep_tree, set_group
 from inventory.hosts import move, take_name
 from inventory.life import Event, HostState
 from inventory.models import Build, Callback, Host, HostGroup, Step
+from serving.arrival import Arrival, Marked
 from tests.conftest import Database
 from tests.inventory.world import discovered, later, make_group
 
@@ -53,9 +55,11 @@ class World:
         self.seconds += 1
         return later(self.seconds)
 
-    def client(self, address: str = HOST) -> httpx.AsyncClient:
-        """Calls the gateway from an address."""
-        app = create_app(self.settings, self.database.sessions, self.now)
+    def client(self, address: str = HOST, arrival: Arrival | None = None) -> httpx.AsyncClient:
+        """Calls the gateway from an address, over plain HTTP unless it is said otherwise."""
+        app: ASGIApp = create_app(self.settings, self.database.sessions, self.now)
+        if arrival is not None:
+            app = Marked(app, arrival)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 1))
         made = httpx.AsyncClient(transport=transport, base_url="http://gateway")
         self.clients.append(made)

@@ -1,5 +1,3 @@
-from ipaddress import ip_network
-
 import httpx
 import pytest
 
@@ -9,7 +7,6 @@ from gateway.settings import GatewaySettings
 from inventory.database import make_engine, make_sessions
 from inventory.hosts import lock_host
 from inventory.life import HostState
-from inventory.models import Facts
 from tests.gateway.conftest import World
 
 
@@ -91,41 +88,3 @@ async def test_tokens_are_in_no_log(world: World, caplog: pytest.LogCaptureFixtu
         await client.get(f"/unattended/{path}?token=token-of-host-1")
     assert "web1.example.org" in caplog.text
     assert "token-of-host-1" not in caplog.text
-
-
-PUPPET_FACTS = {
-    "name": "WEB1.example.org",
-    "certname": "web1.example.org",
-    "facts": {"os": {"name": "labos"}},
-}
-PUPPET_REPORT = {
-    "config_report": {"host": "web1.example.org", "reported_at": "2026-01-02 03:04:05 UTC"}
-}
-
-
-async def test_puppet_is_not_heard_from_everywhere(client: httpx.AsyncClient) -> None:
-    for path in ("/api/hosts/facts", "/api/config_reports"):
-        answer = await client.post(path, json={})
-        assert answer.status_code == 403
-        assert "192.0.2.77 is not one of the configured Puppet servers" in answer.json()["message"]
-
-
-async def test_puppets_facts_and_reports_are_kept_once_and_move_nothing(world: World) -> None:
-    host, _ = await world.host(1, HostState.FIRST_BOOT)
-    servers = (ip_network("192.0.2.77"),)
-    world.settings = world.settings.model_copy(update={"puppet_servers": servers})
-    client = world.client()
-    assert (await client.post("/api/hosts/facts", json=PUPPET_FACTS)).status_code == 201
-    for _ in range(2):
-        assert (await client.post("/api/config_reports", json=PUPPET_REPORT)).status_code == 201
-    async with world.database.sessions.begin() as session:
-        kept = await session.get_one(Facts, (host.id, "puppet"))
-    assert kept.values == {"os": {"name": "labos"}}
-    (report,) = await world.callbacks()
-    assert report.handled_at == report.received_at
-    assert await world.state(host.id) is HostState.FIRST_BOOT
-
-    assert (await client.post("/api/config_reports", content=b"{}")).status_code == 415
-    assert (await client.post("/api/config_reports", json={})).status_code == 422
-    unknown = PUPPET_FACTS | {"certname": "other.example.org"}
-    assert (await client.post("/api/hosts/facts", json=unknown)).status_code == 404

@@ -52,7 +52,7 @@ async def test_it_serves_on_a_unix_socket_until_it_is_cancelled(
     serving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await serving
-    with pytest.raises(ConnectionRefusedError), socket.socket(socket.AF_UNIX) as probe:
+    with pytest.raises(FileNotFoundError), socket.socket(socket.AF_UNIX) as probe:
         probe.connect(str(path))
     callback: Callback = (await world.callbacks())[0]
     assert callback.remote == "192.0.2.50"

@@ -25,7 +25,7 @@ from inventory.life import Event, ForbiddenTransition, HostState
 from inventory.models import Build, BuildOutcome, Host, HostGroup, StepState
 from inventory.steps import states
 from tests.conftest import Database
-from tests.inventory.world import T0, discovered, later, make_group
+from tests.inventory.world import T0, discovered, later, make_group, make_puppet
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ async def test_a_group_without_candlepin_and_puppet_does_not_ask_for_their_arrow
     async with database.sessions.begin() as session:
         assert (await lock_host(session, host.id)).host_group_id == group.id
         group = await session.merge(group)
-        group.puppet = True
+        group.puppet_id = (await make_puppet(session)).id
         await set_group(session, build, group, "alice")
         steps = (await states(session, [build.id]))[build.id]
     assert not_asked({n: one.state for n, one in steps.items()}) == {23, 25, 26}

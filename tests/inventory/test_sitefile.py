@@ -6,7 +6,7 @@ import pytest
 from sqlmodel import select
 
 from integrations.records import Loader
-from inventory.models import LOADERS, HostGroup, Subnet
+from inventory.models import LOADERS, HostGroup, HostOverride, Puppet, Subnet
 from inventory.sitefile import ChangeKind, SiteFile, SiteFileError, apply_site, read_site_file
 from tests.conftest import Database
 
@@ -148,7 +148,10 @@ async def test_a_change_is_told_with_old_and_new_value_but_without_secrets(
         ('gateway = "', 'getaway = "', "getaway", "subnet.getaway: is not known here"),
         ('"!"', '"planted"', "root_password_hash", "crypt"),
         ('"!"', '"!"\non_failure = "undo"', "on_failure", "undo does not exist yet"),
-        ('"!"', '"!"\npuppet = true', "puppet", "does not speak to it yet"),
+        ('"!"', '"!"\npuppet = "main"', "puppet", "there is no puppet 'main'; there are: none"),
+        ('"!"', '"!"\nclasses = { "Ntp" = {} }', "classes", "should match pattern"),
+        ('"!"', '"!"\nparent = "base"', "parent", "there is no host_group 'base'"),
+        ('"!"', '"!"\nparent = "web"', "parent", "is its own ancestor: web → web"),
         ('"!"', '"!"\ncandlepin = true', "candlepin", "does not speak to it yet"),
         ("float >= 512", "float >=", "condition", "discovery rule all, condition, line 1"),
         ('"web{{ number }}"', '"web{{ number"', "host_name", "discovery rule all, host_name"),
@@ -196,3 +199,79 @@ def test_overlapping_subnets_are_refused(file: Path) -> None:
 
 def test_the_loaders_are_those_of_the_integrations() -> None:
     assert set(LOADERS) == {one.value for one in Loader}
+
+
+FAMILY = """
+[[puppet]]
+name = "main"
+url = "https://puppet.example.org:8140/"
+certname = "puppet.example.org"
+credentials = "puppet"
+
+[[host_group]]
+name = "database"
+parent = "web"
+puppet = "main"
+environment = "testing"
+parameters = { size = 3 }
+
+[host_group.classes]
+postgresql = { version = 15 }
+ntp = { servers = ["192.0.2.1"] }
+
+[[host_group]]
+name = "replica"
+parent = "database"
+packages = []
+parameters = { role = "replica" }
+classes = { ntp = { restrict = true } }
+
+[[host]]
+name = "db1.example.org"
+parameters = { size = 9 }
+"""
+
+
+async def test_a_child_gets_what_it_does_not_say_and_changes_single_classes(
+    database: Database, file: Path
+) -> None:
+    site = written(file, SITE + FAMILY)
+    web, database_group, replica = site.host_group
+    assert database_group.packages == web.packages
+    assert replica.packages == ()
+    assert (replica.subnet, replica.puppet, replica.environment) == ("lan", "main", "testing")
+    assert replica.parameters == {"role": "replica", "size": 3}
+    assert replica.classes == {
+        "ntp": {"servers": ["192.0.2.1"], "restrict": True},
+        "postgresql": {"version": 15},
+    }
+    assert (web.puppet, web.classes) == (None, {})
+    async with database.sessions.begin() as session:
+        await apply_site(session, site)
+    async with database.sessions.begin() as session:
+        assert {one.kind for one in await apply_site(session, site)} == {ChangeKind.UNCHANGED}
+        puppet = (await session.exec(select(Puppet))).one()
+        own = (await session.exec(select(HostOverride))).one()
+    assert puppet.url == "https://puppet.example.org:8140"
+    assert (own.name, own.parameters, own.environment) == ("db1.example.org", {"size": 9}, None)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "at", "reason"),
+    [
+        ('name = "db1.e', 'name = "DB1.e', '"DB1', "not a domain in lower case"),
+        ('"https://p', '"http://p', "http://pu", "is no https URL"),
+        ('name = "replica"\n', "", "[[host_group]]\nparent", "host_group.name: is missing"),
+        ('"web"\npuppet', '"replica"\npuppet', '"replica"', "database → replica → database"),
+    ],
+)
+def test_what_is_wrong_with_puppet_is_told_with_its_line(
+    file: Path, good: str, bad: str, at: str, reason: str
+) -> None:
+    assert good in FAMILY
+    text = SITE + FAMILY.replace(good, bad, 1)
+    with pytest.raises(SiteFileError) as caught:
+        written(file, text)
+    line = text[: text.index(at)].count("\n") + 1
+    told = [one for one in caught.value.problems if one.startswith(f"site.toml:{line}: ")]
+    assert any(reason in one for one in told), caught.value.problems

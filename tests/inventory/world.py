@@ -16,6 +16,7 @@ from inventory.models import (
     InstallTree,
     OperatingSystem,
     Proxy,
+    Puppet,
     Site,
     Subnet,
 )
@@ -75,6 +76,17 @@ async def make_group(session: AsyncSession, **more: Any) -> HostGroup:
     session.add(group)
     await session.flush()
     return group
+
+
+async def make_puppet(session: AsyncSession, name: str = "main") -> Puppet:
+    """A Puppet server whose certname is NAME.puppet.example.org."""
+    certname = f"{name}.puppet.example.org"
+    puppet = Puppet(
+        name=name, url=f"https://{certname}:8140", certname=certname, credentials="puppet"
+    )
+    session.add(puppet)
+    await session.flush()
+    return puppet
 
 
 async def make_rule(session: AsyncSession, group: HostGroup, **more: Any) -> DiscoveryRule:

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from integrations.errors import Refused
-from proxy.access import Arrival, Kind, Marked
 from proxy.settings import BmcSettings, FeatureSettings
+from serving.arrival import Arrival, Kind, Marked
 from tests.proxy.differences import DIFFERENCES, NOT_REPLAYED
 from tests.proxy.site import SAMPLES, Site, site, streamed
 

@@ -1,0 +1,110 @@
+"""Whether a certificate request is that of a host which we are installing.
+
+Both sides ask here: the gateway when Puppet's autosign does, and the flow that finds a request
+waiting. The token proves the build, and the first key that comes with it is the host's: while a
+request waits anybody may read it, token and all, but nobody else has its private key.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from datetime import datetime
+
+from inventory import builds, steps
+from inventory.database import AsyncSession
+from inventory.hosts import host_by_name, lock_host
+from inventory.life import HostState
+from inventory.models import Build, Host, HostGroup
+
+__all__ = ["Verdict", "judge", "release_key"]
+
+_ARROW = 24
+_AT_WORK = frozenset(
+    {HostState.REBOOTING, HostState.INSTALLING, HostState.INSTALLED, HostState.FIRST_BOOT}
+)
+"""From the order to reboot to the first report: nobody else has a reason to ask."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether to sign, and why."""
+
+    sign: bool
+    reason: str
+
+
+async def judge(
+    session: AsyncSession,
+    *,
+    puppet_id: int,
+    name: str,
+    common_name: str,
+    token: str | None,
+    key: str,
+    at: datetime,
+) -> Verdict:
+    """Say whether a request may be signed, and note it at the host's arrow 24.
+
+    Args:
+        session: in the caller's transaction.
+        puppet_id: of the Puppet whose CA holds the request.
+        name: under which the CA holds it.
+        common_name: that the request itself has.
+        token: its challengePassword.
+        key: digest of its public key.
+        at: the present.
+    """
+    if name != common_name:
+        return Verdict(False, f"the request for {name} has the common name {common_name}")
+    host = await host_by_name(session, name)
+    if host is None:
+        return Verdict(False, f"there is no host {name}")
+    host = await lock_host(session, host.id)
+    build = await builds.current_build(session, host.id)
+    if build is None:
+        return Verdict(False, f"{name} is {host.state} and not being built")
+    build = await builds.lock_build(session, build.id)
+    verdict = _judged(host, build, await _group(session, build), puppet_id, token, key)
+    if verdict.sign:
+        build.certificate_key = key
+    await steps.begin(session, [build.id], _ARROW, None, at)
+    await steps.note(session, build.id, _ARROW, verdict.reason)
+    return verdict
+
+
+def _judged(
+    host: Host, build: Build, group: HostGroup | None, puppet_id: int, token: str | None, key: str
+) -> Verdict:
+    state = build.held_from if host.state is HostState.HELD else host.state
+    if group is None or group.puppet_id != puppet_id:
+        return Verdict(False, f"the host group of {host.name} does not name this Puppet")
+    if state not in _AT_WORK:
+        return Verdict(False, f"{host.name} is {host.state} and was not sent into its installer")
+    if token is None:
+        return Verdict(False, f"the request of {host.name} has no token (challengePassword)")
+    if not hmac.compare_digest(builds.token_hash(token), build.certificate_hash or ""):
+        return Verdict(False, f"the request of {host.name} does not have the token of its build")
+    if build.certificate_stale:
+        return Verdict(
+            False, f"a certificate of {host.name} from its first try is in the way; it is cleaned"
+        )
+    if build.certificate_key not in (None, key):
+        return Verdict(
+            False, f"the token of {host.name} came with another key before: somebody has copied it"
+        )
+    return Verdict(True, "asked for with the build's token")
+
+
+async def release_key(session: AsyncSession, build: Build) -> None:
+    """A host begins its installation once more, and will come with a new key.
+
+    What was signed for the former one is in its way until it is cleaned.
+    """
+    if build.certificate_key is not None:
+        build.certificate_key, build.certificate_stale = None, True
+    await session.flush()
+
+
+async def _group(session: AsyncSession, build: Build) -> HostGroup | None:
+    return await session.get(HostGroup, build.host_group_id) if build.host_group_id else None

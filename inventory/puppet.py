@@ -1,0 +1,128 @@
+"""What Puppet tells of hosts, pushed or pulled: facts and reports, kept as they came."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import aliased
+from sqlmodel import col, select
+
+from inventory import callbacks, steps
+from inventory.arrows import Evidence
+from inventory.builds import current_build
+from inventory.database import AsyncSession
+from inventory.hosts import keep_facts
+from inventory.life import HostState
+from inventory.models import Build, Callback, CallbackKind, Host
+
+__all__ = ["forget_reports", "keep_puppet_facts", "keep_report", "known_reports"]
+
+_RUNS_ITSELF = frozenset({HostState.INSTALLED, HostState.FIRST_BOOT})
+
+
+async def keep_puppet_facts(
+    session: AsyncSession,
+    host: Host,
+    values: Mapping[str, Any],
+    *,
+    collected: datetime | None,
+    source: str,
+    at: datetime,
+) -> None:
+    """Keep a host's facts; the first ones of its installed system are arrows 31 and 32.
+
+    Args:
+        session: in the caller's transaction.
+        host: whose.
+        values: the facts.
+        collected: when, by the host's own clock.
+        source: where they were seen, as the evidence has it.
+        at: the present.
+    """
+    await keep_facts(session, host.id, "puppet", values, at)
+    build = await _running(session, host)
+    if build is None:
+        return
+    when = f", collected at {collected:%H:%M:%S}" if collected else ""
+    await steps.finish(
+        session,
+        build.id,
+        (31, 32),
+        evidence=Evidence.OBSERVED,
+        seen=f"{len(values)} facts from {source}{when}",
+        at=at,
+    )
+
+
+async def keep_report(
+    session: AsyncSession, host: Host, key: str, body: str, *, source: str, at: datetime
+) -> bool:
+    """Keep a report; whoever waits for it is woken.
+
+    Args:
+        session: in the caller's transaction.
+        host: whose.
+        key: tells it from the host's other reports: its ``transaction_uuid``.
+        body: as received.
+        source: name of the Puppet that told, or kept, it.
+        at: the present.
+
+    Returns:
+        False if it was known already.
+    """
+    build = await _running(session, host)
+    kept = await callbacks.keep(
+        session,
+        kind=CallbackKind.PUPPET_REPORT,
+        key=_key(host.id, key),
+        host_id=host.id,
+        build_id=build.id if build else None,
+        remote=source,
+        body=body,
+        at=at,
+    )
+    if kept is not None and build is None:
+        kept.handled_at = at  # nobody waits for it
+    return kept is not None
+
+
+async def known_reports(session: AsyncSession, host_id: int, keys: Collection[str]) -> set[str]:
+    """Which of a host's reports are kept already, by their keys."""
+    ours = {_key(host_id, key): key for key in keys}
+    found = await session.exec(select(Callback.key).where(col(Callback.key).in_(list(ours))))
+    return {ours[key] for key in found}
+
+
+async def forget_reports(session: AsyncSession, before: datetime) -> int:
+    """Delete reports that are older; each host keeps its newest. Says how many went."""
+    newer = aliased(Callback)
+    replaced = sa.exists().where(
+        col(newer.host_id) == col(Callback.host_id),
+        col(newer.kind) == CallbackKind.PUPPET_REPORT,
+        col(newer.id) > col(Callback.id),
+    )
+    gone = await session.exec(
+        sa.delete(Callback).where(
+            col(Callback.kind) == CallbackKind.PUPPET_REPORT,
+            col(Callback.handled_at).is_not(None),
+            col(Callback.received_at) < before,
+            replaced,
+        )
+    )
+    return int(gone.rowcount)
+
+
+async def _running(session: AsyncSession, host: Host) -> Build | None:
+    """The open build of a host that runs its own system; what comes before is of a former one."""
+    build = await current_build(session, host.id)
+    if build is None:
+        return None
+    state = build.held_from if host.state is HostState.HELD else host.state
+    return build if state in _RUNS_ITSELF else None
+
+
+def _key(host_id: int, key: str) -> str:
+    return f"puppet:{host_id}:{key}"
