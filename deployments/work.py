@@ -12,9 +12,9 @@ from uuid import uuid4
 from prefect import get_client
 
 from deployments.catalogue import register
+from deployments.clients import pulp_clients, puppet_clients
 from deployments.dispatcher import Dispatcher
 from deployments.proxies import proxy_clients
-from deployments.pulps import PulpClients
 from deployments.settings import WorkerSettings
 from deployments.worker import InProcessWorker
 from inventory import claims
@@ -54,13 +54,15 @@ async def work(settings: WorkerSettings) -> None:
         proxies, own, app = await stack.enter_async_context(proxy_clients(settings))
         if own is not None:
             await stack.enter_async_context(listening(own, app))
-        pulps = PulpClients()
+        pulps, puppets = pulp_clients(), puppet_clients()
         stack.push_async_callback(pulps.close)
+        stack.push_async_callback(puppets.close)
         use(
             Means(
                 sessions=sessions,
                 proxies=proxies,
                 pulps=pulps,
+                puppets=puppets,
                 token_key=settings.token_key.get_secret_value().encode(),
                 worker=lease,
                 leaving=leaving,

@@ -10,6 +10,7 @@ from flows.travel import travelling
 from inventory.arrows import Phase
 from tasks.boot import end_network_installation
 from tasks.dhcp import check_install_leases
+from tasks.puppet import look_at_certificates
 
 __all__ = ["anaconda_build"]
 
@@ -25,4 +26,5 @@ async def anaconda_build(hosts: list[str], company: UUID | None = None) -> None:
     async with travelling(Phase.ANACONDA, hosts, company) as party:
         # First: until this is done, a host that restarts would be installed again.
         going = await end_network_installation(party)
-        await check_install_leases(going)
+        going = await check_install_leases(going)
+        await look_at_certificates(going)

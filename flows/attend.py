@@ -1,16 +1,23 @@
-"""Hosts that are late: one scheduled flow, at a cost that grows with their trouble."""
+"""What hosts need while they are on their own: one flow, whose cost grows with their trouble."""
 
 from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
 from tasks.attend import hold_overdue
+from tasks.puppet import collect_reports, settle_certificates
 
 __all__ = ["attend"]
 
 
 @flow(name="attend", retries=0, persist_result=False)
 async def attend() -> None:
-    """Hold hosts whose deadline has passed, saying what was awaited and what was seen last."""
+    """Sign hosts that wait for it, look for lost reports, hold hosts whose deadline has passed.
+
+    A host that is held is told of with what was awaited and what was seen last.
+    """
+    await settle_certificates()
+    # Before anybody is held for a report that Puppet has and we have not.
+    await collect_reports()
     for sentence in await hold_overdue():
         get_run_logger().warning(sentence)

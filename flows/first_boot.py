@@ -10,6 +10,7 @@ from flows.travel import travelling
 from inventory.arrows import Phase
 from tasks.dhcp import check_first_boot_leases
 from tasks.hosts import judge_first_boot
+from tasks.puppet import check_certificates, judge_puppet
 from tasks.repositories import compare_repositories
 
 __all__ = ["first_boot"]
@@ -25,5 +26,7 @@ async def first_boot(hosts: list[str], company: UUID | None = None) -> None:
     """
     async with travelling(Phase.FIRST_BOOT, hosts, company) as party:
         going = await check_first_boot_leases(party)
+        going = await check_certificates(going)
+        going = await judge_puppet(going)
         going = await compare_repositories(going)
         await judge_first_boot(going)

@@ -13,6 +13,7 @@ from tasks.dhcp import reserve_in_dhcp, take_addresses
 from tasks.dns import create_dns_records
 from tasks.kickstart import check_kickstarts
 from tasks.power import order_reboot
+from tasks.puppet import clean_certificates
 
 __all__ = ["inception"]
 
@@ -42,4 +43,5 @@ async def inception(
         going = await reserve_in_dhcp(going)
         going = await create_dns_records(going)
         going = await check_kickstarts(going)
+        going = await clean_certificates(going)
         await order_reboot(going)

@@ -10,14 +10,18 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlmodel import col, select
 
 from inventory import builds, steps
 from inventory.database import AsyncSession
 from inventory.hosts import host_by_name, lock_host
 from inventory.life import HostState
-from inventory.models import Build, Host, HostGroup
+from inventory.models import Build, Host, HostGroup, Step, StepState
 
-__all__ = ["Verdict", "judge", "release_key"]
+__all__ = ["Verdict", "judge", "release_key", "waiting"]
 
 _ARROW = 24
 _AT_WORK = frozenset(
@@ -96,14 +100,48 @@ def _judged(
     return Verdict(True, "asked for with the build's token")
 
 
+async def waiting(session: AsyncSession) -> list[UUID]:
+    """Builds whose host may have a request waiting, or a certificate in its way."""
+    open_arrow = sa.exists().where(
+        col(Step.build_id) == col(Build.id),
+        col(Step.number) == _ARROW,
+        col(Step.state).in_((StepState.PENDING, StepState.RUNNING, StepState.FAILED)),
+    )
+    found = await session.exec(
+        select(Build.id)
+        .join(Host, col(Host.id) == col(Build.host_id))
+        .where(
+            col(Build.closed_at).is_(None),
+            sa.or_(
+                col(Host.state).in_(_AT_WORK),
+                sa.and_(col(Host.state) == HostState.HELD, col(Build.held_from).in_(_AT_WORK)),
+            ),
+            sa.or_(open_arrow, col(Build.certificate_stale)),
+        )
+    )
+    return list(found)
+
+
 async def release_key(session: AsyncSession, build: Build) -> None:
     """A host begins its installation once more, and will come with a new key.
 
     What was signed for the former one is in its way until it is cleaned.
     """
-    if build.certificate_key is not None:
-        build.certificate_key, build.certificate_stale = None, True
+    if build.certificate_key is None:
+        return
+    build.certificate_key, build.certificate_stale = None, True
     await session.flush()
+    # What was seen of the arrow is over with it.
+    await session.exec(
+        sa.update(Step)
+        .where(
+            col(Step.build_id) == build.id,
+            col(Step.number) == _ARROW,
+            col(Step.state) == StepState.DONE,
+        )
+        .values(state=StepState.PENDING, evidence=None, seen="", ended_at=None)
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def _group(session: AsyncSession, build: Build) -> HostGroup | None:

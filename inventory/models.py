@@ -195,6 +195,8 @@ class Puppet(SQLModel, table=True):
     """Name of the Prefect block with our certificate for its CA."""
     vardir: str | None = None
     """Where workers read what the server keeps itself; None: a report that is lost stays lost."""
+    collected_at: datetime | None = _time(default=None, nullable=True)
+    """Until when what it keeps itself was looked through."""
 
 
 class AfterBuild(StrEnum):

@@ -18,6 +18,7 @@ __all__ = [
     "MAY_BE_PROVISIONED",
     "STATES_OF",
     "group_named",
+    "has_spoken",
     "phase_to_resume",
     "provision",
     "resume",
@@ -133,10 +134,19 @@ async def phase_to_resume(session: AsyncSession, build: Build) -> Phase | None:
         case HostState.REBOOTING | HostState.INSTALLING:
             return phase if phase is Phase.INCEPTION else None
         case HostState.FIRST_BOOT if phase is not Phase.ANACONDA:
-            report = await callbacks.latest(session, build.id, CallbackKind.REPORT)
-            return Phase.FIRST_BOOT if report is not None else None
+            told = await has_spoken(session, build)
+            return Phase.FIRST_BOOT if told else None
         case _:
             return phase
+
+
+async def has_spoken(session: AsyncSession, build: Build) -> bool:
+    """Whether an installed system and its Puppet have said all that the first boot is judged by."""
+    group = await session.get(HostGroup, build.host_group_id) if build.host_group_id else None
+    kinds = [CallbackKind.REPORT]
+    if group is not None and group.puppet_id is not None:
+        kinds.append(CallbackKind.PUPPET_REPORT)
+    return all([await callbacks.latest(session, build.id, kind) for kind in kinds])
 
 
 async def resume(session: AsyncSession, host: Host, build: Build, *, at: datetime) -> None:

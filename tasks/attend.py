@@ -7,11 +7,11 @@ from uuid import UUID
 from prefect import task
 from sqlmodel import col, select
 
-from inventory import builds, hosts, steps
+from inventory import builds, callbacks, hosts, orders, steps
 from inventory.arrows import Phase, arrow
 from inventory.database import AsyncSession
 from inventory.life import WAITS_FOR_HOST, HostState
-from inventory.models import Build, Host, Step, StepState
+from inventory.models import Build, CallbackKind, Host, Step, StepState
 from tasks.means import means
 
 __all__ = ["hold_overdue"]
@@ -51,10 +51,15 @@ async def _hold(session: AsyncSession, build_id: UUID, host_id: int) -> str | No
     if not waits or build.deadline is None or build.deadline >= m.clock():
         # It has come, or was given more time, since we looked.
         return None
-    name = host.name
+    name, phase, heard = host.name, Phase.ANACONDA, set[int]()
+    if host.state is HostState.FIRST_BOOT:
+        if await orders.has_spoken(session, build):
+            return None  # late, but here: it is our turn
+        phase = Phase.FIRST_BOOT
+        if await callbacks.latest(session, build.id, CallbackKind.REPORT) is not None:
+            heard.add(30)
     all_steps = (await steps.states(session, [build.id]))[build.id].values()
-    phase = Phase.FIRST_BOOT if host.state is HostState.FIRST_BOOT else Phase.ANACONDA
-    step, awaited, last = _awaited(phase, list(all_steps))
+    step, awaited, last = _awaited(phase, [one for one in all_steps if one.number not in heard])
     reason = f"{name} is overdue: {awaited} did not come"
     reason += f" before {build.deadline:%Y-%m-%d %H:%M} UTC; seen last: {last}"
     await builds.hold(

@@ -9,10 +9,18 @@ from pydantic import SecretStr, ValidationError
 
 from integrations.power.settings import POWER_SETTINGS, PowerSettings
 from integrations.pulp import PulpSettings
-from inventory.models import Bmc, Pulp
+from integrations.puppet import PuppetSettings
+from inventory.models import Bmc, Pulp, Puppet
 from tasks.company import Problem
 
-__all__ = ["PowerCredentials", "PulpCredentials", "power_settings", "pulp_settings"]
+__all__ = [
+    "PowerCredentials",
+    "PulpCredentials",
+    "PuppetCredentials",
+    "power_settings",
+    "pulp_settings",
+    "puppet_settings",
+]
 
 
 class PowerCredentials(Block):
@@ -51,6 +59,45 @@ class PulpCredentials(Block):
 
     user: str
     password: SecretStr
+
+
+class PuppetCredentials(Block):
+    """Our certificate for the CA of a Puppet server, as ``puppetserver ca generate`` makes it.
+
+    Example:
+        ```python
+        await PuppetCredentials(certificate="…", private_key="…", ca="…").save("puppet")
+        ```
+    """
+
+    _block_type_name = "Rackrise Puppet credentials"
+    _block_type_slug = "rackrise-puppet-credentials"
+    _description = "Certificate and key with which Rackrise speaks to the CA of a Puppet server."
+
+    certificate: str
+    """As PEM; with the extension pp_cli_auth, or a rule of its own in the server's auth.conf."""
+    private_key: SecretStr
+    """As PEM."""
+    ca: str
+    """Puppet's CA, root and intermediate, as PEM."""
+
+
+async def puppet_settings(puppet: Puppet) -> PuppetSettings:
+    """Complete a Puppet's settings with the certificate of the block that it names.
+
+    Raises:
+        Problem: there is no such block.
+    """
+    try:
+        block: PuppetCredentials = await PuppetCredentials.aload(puppet.credentials)
+    except ValueError as error:
+        raise Problem(
+            f"there are no Puppet credentials {puppet.credentials!r} in Prefect",
+            "Make them with `rackrise puppet credentials`; then retry.",
+        ) from error
+    return PuppetSettings(
+        url=puppet.url, ca=block.ca, certificate=block.certificate, key=block.private_key
+    )
 
 
 async def pulp_settings(pulp: Pulp) -> PulpSettings:

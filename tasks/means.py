@@ -11,12 +11,14 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from integrations.pulp import Pulp
+from integrations.puppet import PuppetCa
 from integrations.smart_proxy import SmartProxy
 from inventory.database import Sessions
 from inventory.models import Proxy, now
 from inventory.models import Pulp as PulpRow
+from inventory.models import Puppet as PuppetRow
 
-__all__ = ["Admission", "Deadlines", "Means", "Proxies", "Pulps", "means", "use"]
+__all__ = ["Admission", "Deadlines", "Means", "Proxies", "Pulps", "Puppets", "means", "use"]
 
 
 class Proxies(Protocol):
@@ -32,6 +34,18 @@ class Pulps(Protocol):
 
     async def of(self, pulp: PulpRow) -> Pulp:
         """The client that speaks to this Pulp.
+
+        Raises:
+            Problem: its credentials are not there.
+        """
+        ...
+
+
+class Puppets(Protocol):
+    """Gives the client of each Puppet server's CA; one client for each and process."""
+
+    async def of(self, puppet: PuppetRow) -> PuppetCa:
+        """The client that speaks to this Puppet's CA.
 
         Raises:
             Problem: its credentials are not there.
@@ -79,6 +93,7 @@ class Means:
     sessions: Sessions
     proxies: Proxies
     pulps: Pulps
+    puppets: Puppets
     token_key: bytes = field(repr=False)
     """Makes the builds' one-time tokens; the same for every worker of an installation."""
     worker: str

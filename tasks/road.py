@@ -106,18 +106,21 @@ async def ensure(build: UUID, keeper: Keeper[Record], record: Record) -> str:
     return f"{keeper.key(record)}, read back from {keeper.source}"
 
 
-async def withdraw(build: UUID, keeper: Keeper[Record], record: Record) -> str:
+async def withdraw(
+    build: UUID, keeper: Keeper[Record], record: Record, *, anybodys: bool = False
+) -> str:
     """Make a record of ours be gone; the counterpart of ``ensure``, with the same errors.
 
     Args:
         build: on whose account.
         keeper: of this kind of record, at its place.
         record: names the record by its key; what it says does not matter.
+        anybodys: the key itself is ours alone, so that whatever is there goes.
     """
     m = means()
     async with m.admission.gate(keeper.system, keeper.place):
         there = await keeper.read(record)
-        if there is not None:
+        if there is not None and not anybodys:
             await _must_be_ours(m, keeper, there)
         effect = await _intend(m, build, keeper, record, before=there, after=None)
         if there is not None:

@@ -32,8 +32,8 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from deployments.pulps import PulpClients
-from flows import anaconda_build, discovery_intake, first_boot, inception, travel
+from deployments.clients import pulp_clients, puppet_clients
+from flows import anaconda_build, attend, discovery_intake, first_boot, inception, travel
 from integrations.bootfetch import FetchLimits
 from integrations.bootfiles import BootRoot
 from integrations.dhcp.kea import KeaSettings
@@ -68,7 +68,7 @@ from lab.doubles.tftp import TftpDouble
 from lab.tsig import OWNER
 from proxy.app import create_app, in_process
 from proxy.settings import DhcpSettings, DiscoverySettings, ProxySettings, TftpSettings
-from tasks import boot, company, content, dhcp, kickstart, power
+from tasks import boot, company, content, dhcp, kickstart, power, puppet, repositories
 from tasks import dns as dns_tasks
 from tasks import hosts as host_tasks
 from tasks.means import Deadlines, Means, use
@@ -351,7 +351,9 @@ def tasks_of(*modules: ModuleType) -> list[Task[..., Any]]:
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries as many as ever, and at once."""
-    for one in tasks_of(boot, content, dhcp, dns_tasks, host_tasks, kickstart, power):
+    for one in tasks_of(
+        boot, content, dhcp, dns_tasks, host_tasks, kickstart, power, puppet, repositories
+    ):
         monkeypatch.setattr(one, "retry_delay_seconds", None)
         monkeypatch.setattr(one, "retry_jitter_factor", None)
 
@@ -359,12 +361,12 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flows are called as ``flow.fn``, without Prefect's engine and its half second for a run."""
-    for module in (anaconda_build, discovery_intake, first_boot, inception):
+    for module in (anaconda_build, attend, discovery_intake, first_boot, inception):
         for name, one in list(vars(module).items()):
             if isinstance(one, Task):
                 monkeypatch.setattr(module, name, one.fn)
     monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", str(uuid4()))
-    for speaker in (company, travel):
+    for speaker in (attend, company, puppet, repositories, travel):
         monkeypatch.setattr(speaker, "get_run_logger", lambda: logging.getLogger("flow"))
     for told_to_prefect in ("_name_run", "_list_travellers"):
         monkeypatch.setattr(travel, told_to_prefect, AsyncMock())
@@ -412,7 +414,8 @@ async def bench(
         stack.push_async_callback(proxy.close)
         clients = Clients(proxy)
         means = Means(
-            pulps=PulpClients(),
+            pulps=pulp_clients(),
+            puppets=puppet_clients(),
             sessions=database.sessions,
             proxies=clients,
             token_key=b"k" * 32,

@@ -24,7 +24,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from deployments.pulps import PulpClients
+from deployments.clients import pulp_clients, puppet_clients
 from flows.inception import inception
 from integrations.dns import DnsSettings
 from integrations.smart_proxy import SmartProxy, SmartProxySettings
@@ -168,7 +168,8 @@ async def stand(
         stack.push_async_callback(proxy.close)
         use(
             Means(
-                pulps=PulpClients(),
+                pulps=pulp_clients(),
+                puppets=puppet_clients(),
                 sessions=database.sessions,
                 proxies=Clients(proxy),
                 token_key=b"k" * 32,

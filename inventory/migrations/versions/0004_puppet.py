@@ -40,6 +40,7 @@ def upgrade() -> None:
         sa.Column("certname", sa.String(), nullable=False),
         sa.Column("credentials", sa.String(), nullable=False),
         sa.Column("vardir", sa.String(), nullable=True),
+        sa.Column("collected_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name"),
         sa.UniqueConstraint("certname"),

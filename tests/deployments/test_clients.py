@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from deployments.pulps import PulpClients
+from deployments.clients import Clients, pulp_clients
 from integrations.errors import Refused
+from integrations.pulp import Pulp, PulpSettings
 from inventory.models import Pulp as PulpRow
 from lab.doubles.pulp import PulpDouble, pulp_double
 from tasks.company import Problem
 from tasks.credentials import PulpCredentials
 
 BLOCK = "pulp-of-a-test"
+Pulps = Clients[PulpRow, PulpSettings, Pulp]
 
 
 @pytest.fixture
@@ -27,14 +29,14 @@ async def double(prefect_api: str) -> AsyncIterator[PulpDouble]:
 
 
 @pytest.fixture
-async def clients() -> AsyncIterator[PulpClients]:
-    made = PulpClients()
+async def clients() -> AsyncIterator[Pulps]:
+    made = pulp_clients()
     yield made
     await made.close()
 
 
 async def test_many_callers_share_one_client_and_one_login(
-    double: PulpDouble, clients: PulpClients
+    double: PulpDouble, clients: Pulps
 ) -> None:
     row = PulpRow(name="p", url=double.url, credentials=BLOCK)
     found = await asyncio.gather(*(clients.of(row) for _ in range(5)))
@@ -44,7 +46,7 @@ async def test_many_callers_share_one_client_and_one_login(
 
 
 async def test_a_corrected_password_is_used_and_breaks_nobody_who_is_at_work(
-    double: PulpDouble, clients: PulpClients
+    double: PulpDouble, clients: Pulps
 ) -> None:
     row = PulpRow(name="p", url=double.url, credentials=BLOCK)
     before = await clients.of(row)
@@ -58,7 +60,7 @@ async def test_a_corrected_password_is_used_and_breaks_nobody_who_is_at_work(
 
 
 async def test_where_the_api_begins_and_whom_we_believe_are_settings(
-    double: PulpDouble, clients: PulpClients, tmp_path: Path
+    double: PulpDouble, clients: Pulps, tmp_path: Path
 ) -> None:
     row = PulpRow(name="p", url=double.url, credentials=BLOCK, api_root="/pulp/lab/api/v3/")
     assert (await clients.of(row)).settings.api_root == "/pulp/lab/api/v3/"
@@ -67,7 +69,7 @@ async def test_where_the_api_begins_and_whom_we_believe_are_settings(
         await clients.of(row)
 
 
-async def test_a_block_that_is_not_there_is_named(prefect_api: str, clients: PulpClients) -> None:
+async def test_a_block_that_is_not_there_is_named(prefect_api: str, clients: Pulps) -> None:
     row = PulpRow(name="p", url="http://127.0.0.1:1", credentials="nothing-there")
     with pytest.raises(Problem, match="there are no Pulp credentials 'nothing-there'"):
         await clients.of(row)

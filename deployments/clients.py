@@ -1,0 +1,82 @@
+"""The clients of all Pulps and Puppet CAs that one process speaks to."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Generic, Protocol, TypeVar
+
+from integrations.pulp import Pulp, PulpSettings
+from integrations.puppet import PuppetCa, PuppetSettings
+from inventory.models import Pulp as PulpRow
+from inventory.models import Puppet as PuppetRow
+from tasks.credentials import pulp_settings, puppet_settings
+
+__all__ = ["Clients", "pulp_clients", "puppet_clients"]
+
+
+class _Client(Protocol):
+    async def close(self) -> None: ...
+
+
+class _Named(Protocol):
+    name: str
+
+
+Row = TypeVar("Row", bound=_Named)
+Settings = TypeVar("Settings")
+Client = TypeVar("Client", bound=_Client)
+
+
+class Clients(Generic[Row, Settings, Client]):
+    """One client for each system of a kind, which keeps its login; another if its settings change.
+
+    Args:
+        settings_of: completes a row of the inventory with the credentials that it names.
+        make: a client from complete settings.
+    """
+
+    def __init__(
+        self, settings_of: Callable[[Row], Awaitable[Settings]], make: Callable[[Settings], Client]
+    ) -> None:
+        self._settings_of = settings_of
+        self._make = make
+        self._clients: dict[str, tuple[Settings, Client]] = {}
+        self._replaced: list[Client] = []
+        """Others may be in the middle of a call with them: closed only at the end."""
+
+    async def of(self, row: Row) -> Client:
+        """The client that speaks to this system.
+
+        The credentials are read at each call, so that corrected ones are used by the next retry.
+
+        Raises:
+            Problem: its credentials are not there.
+            Refused: what they say cannot be used.
+        """
+        settings = await self._settings_of(row)
+        # Nothing is awaited from here on, so that many callers get the same client.
+        known = self._clients.get(row.name)
+        if known is not None and known[0] == settings:
+            return known[1]
+        client = self._make(settings)
+        if known is not None:
+            self._replaced.append(known[1])
+        self._clients[row.name] = (settings, client)
+        return client
+
+    async def close(self) -> None:
+        """Give back connections."""
+        for client in (*self._replaced, *(client for _, client in self._clients.values())):
+            await client.close()
+        self._replaced.clear()
+        self._clients.clear()
+
+
+def pulp_clients() -> Clients[PulpRow, PulpSettings, Pulp]:
+    """Clients of Pulps."""
+    return Clients(pulp_settings, Pulp)
+
+
+def puppet_clients() -> Clients[PuppetRow, PuppetSettings, PuppetCa]:
+    """Clients of the CAs of Puppet servers."""
+    return Clients(puppet_settings, PuppetCa)

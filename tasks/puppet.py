@@ -1,0 +1,361 @@
+"""Arrows 16, 24 and 31 to 34: certificates at Puppet's CA, and what its agents have reported."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from pydantic import BaseModel
+from sqlmodel import select
+
+from integrations.errors import OutsideError
+from integrations.puppet import (
+    BadReport,
+    BadRequest,
+    CertificateState,
+    CertificateStatus,
+    PuppetCa,
+    Report,
+    ReportStore,
+    Stored,
+    identify,
+    read_report,
+    read_request,
+    verdict,
+)
+from inventory import builds, callbacks, certificates, effects, hosts, steps
+from inventory.arrows import Evidence
+from inventory.context import BuildContext, contexts
+from inventory.life import HostState
+from inventory.models import CallbackKind, Puppet
+from inventory.puppet import keep_puppet_facts, keep_report, known_reports
+from tasks.company import Company, Problem, Seen, each, step
+from tasks.means import means
+from tasks.road import withdraw
+
+__all__ = [
+    "CertificateKeeper",
+    "check_certificates",
+    "clean_certificates",
+    "collect_reports",
+    "judge_puppet",
+    "look_at_certificates",
+    "settle_certificates",
+]
+
+SYSTEM = "Puppet CA"
+_OVERLAP = timedelta(minutes=10)
+"""What the server wrote shortly before the last look is looked at again: clocks differ."""
+_FIRST_LOOK = timedelta(days=1)
+_ADVICE = "See the manifests and the host's log, let the agent run again; then retry."
+
+
+class Certificate(BaseModel):
+    """What the CA has under a name."""
+
+    name: str
+    state: CertificateState | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class CertificateKeeper:
+    """The CA of one Puppet server; its records are made by agents, and only taken away by us."""
+
+    ca: PuppetCa
+    place: str
+    system: str = SYSTEM
+    replaces: bool = False
+
+    @property
+    def source(self) -> str:
+        """The CA itself."""
+        return f"the CA of {self.place}"
+
+    def key(self, record: Certificate) -> str:
+        """A certname has one certificate, or one request for it."""
+        return record.name
+
+    def owner(self, there: Certificate) -> str:
+        """A CA does not say who asked."""
+        return there.name
+
+    async def read(self, record: Certificate) -> Certificate | None:
+        """What the CA has of the name."""
+        there = await self.ca.status(record.name)
+        return _certificate(there) if there else None
+
+    async def write(self, record: Certificate) -> None:
+        """Never: only who holds the key can ask for a certificate."""
+        raise NotImplementedError("a certificate is asked for by its host")
+
+    async def remove(self, there: Certificate) -> None:
+        """Revoke and remove it."""
+        await self.ca.clean(there.name)
+
+    def at_rest(self, record: Certificate) -> dict[str, Any]:
+        """All of it: it holds no secret."""
+        return record.model_dump(mode="json")
+
+
+def _certificate(there: CertificateStatus) -> Certificate:
+    return Certificate(name=there.name, state=there.state, fingerprint=there.fingerprint)
+
+
+def _place(puppet: Puppet) -> str:
+    return f"Puppet {puppet.name}"
+
+
+@task(**step("Clean the certificate of a former life (before 16)"))
+async def clean_certificates(company: Company) -> Company:
+    """Leave nothing under a host's name at Puppet's CA, where it would bar the way of a new key."""
+    return await each(company, (), _clean)
+
+
+async def _clean(context: BuildContext) -> Seen:
+    puppet = context.puppet
+    if puppet is None:
+        return Seen("the host group has no Puppet")
+    if context.host.name == puppet.certname:
+        raise Problem(
+            f"{context.host.name} is the Puppet server {puppet.name} itself: its certificate is not"
+            " touched",
+            "Give the host another name, or its group no Puppet; then retry.",
+        )
+    if context.host.state not in (HostState.SELECTED, HostState.PREPARING):
+        return Seen("the host was sent into its installer already: what is there is of this life")
+    keeper = CertificateKeeper(await means().puppets.of(puppet), _place(puppet))
+    record = Certificate(name=context.host.name)
+    return Seen(await withdraw(context.build.id, keeper, record, anybodys=True))
+
+
+@task(name="Sign what waits at Puppet's CAs (24)", persist_result=False)
+async def settle_certificates() -> None:
+    """See to the certificates of all hosts that are being installed or boot for the first time.
+
+    A request that autosign has refused or missed is judged here by the same rules. A CA that is
+    away is looked at again at the next turn: nobody is held for it.
+    """
+    m = means()
+    async with m.sessions() as session:
+        waiting = await certificates.waiting(session)
+        found = await contexts(session, waiting)
+    await _settle(found.values())
+
+
+@task(**step("Look at the certificates (24)"))
+async def look_at_certificates(company: Company) -> Company:
+    """See to the certificates of these hosts at once; one that is not there yet may still come."""
+    async with means().sessions() as session:
+        found = await contexts(session, company.builds)
+    await _settle(found.values())
+    return company
+
+
+async def _settle(found: Collection[BuildContext]) -> None:
+    for context in found:
+        if context.puppet is None:
+            continue
+        try:
+            await _settle_one(context, context.puppet)
+        except (OutsideError, Problem) as error:
+            get_run_logger().warning("%s: %s", context.host.name, error)
+
+
+async def _settle_one(context: BuildContext, puppet: Puppet) -> None:
+    m, name = means(), context.host.name
+    ca = await m.puppets.of(puppet)
+    if context.build.certificate_stale:
+        await ca.clean(name)
+        async with m.sessions.begin() as session:
+            (await builds.lock_build(session, context.build.id)).certificate_stale = False
+        get_run_logger().info("%s installs anew: its first certificate is cleaned", name)
+    there = await ca.status(name)
+    if there is not None and there.state is CertificateState.REQUESTED:
+        there = await _answer(context, puppet, ca, there)
+    if there is not None and there.state is CertificateState.SIGNED:
+        async with m.sessions.begin() as session:
+            await _signed(session, context, there, ca)
+
+
+async def _answer(
+    context: BuildContext, puppet: Puppet, ca: PuppetCa, there: CertificateStatus
+) -> CertificateStatus | None:
+    """Sign a request that waits, or take it away, so that the right one can come."""
+    m, name = means(), context.host.name
+    pem = await ca.request(name)
+    if pem is None:
+        return await ca.status(name)  # it has just been signed, or taken away
+    try:
+        asked = await asyncio.to_thread(read_request, pem)
+    except BadRequest as error:
+        await ca.forget(name)
+        get_run_logger().warning("the request of %s is taken away: %s", name, error)
+        return None
+    async with m.sessions.begin() as session:
+        said = await certificates.judge(
+            session,
+            puppet_id=puppet.id,
+            name=name,
+            common_name=asked.common_name,
+            token=asked.token,
+            key=asked.public_key,
+            at=m.clock(),
+        )
+        if said.sign:
+            before = _certificate(there)
+            after = before.model_copy(update={"state": CertificateState.SIGNED})
+            effect = await effects.intend(
+                session,
+                context.build.id,
+                SYSTEM,
+                _place(puppet),
+                name,
+                before.model_dump(mode="json"),
+                after.model_dump(mode="json"),
+                m.clock(),
+            )
+    if not said.sign:
+        await ca.forget(name)
+        get_run_logger().warning("the request of %s is taken away: %s", name, said.reason)
+        return None
+    signed = await ca.sign(name)
+    async with m.sessions.begin() as session:
+        await effects.verified(session, effect.id, m.clock())
+    return signed
+
+
+async def _signed(
+    session: Any, context: BuildContext, there: CertificateStatus, ca: PuppetCa
+) -> None:
+    await steps.finish(
+        session,
+        context.build.id,
+        24,
+        evidence=Evidence.OBSERVED,
+        seen=f"{there}, at {ca.settings.url}",
+        at=means().clock(),
+    )
+
+
+@task(**step("Check the certificate (24)"))
+async def check_certificates(company: Company) -> Company:
+    """Make sure that the CA has signed each host, now that it has run its agent."""
+    return await each(company, (24,), _check)
+
+
+async def _check(context: BuildContext) -> Seen:
+    puppet, name = context.puppet, context.host.name
+    if puppet is None:
+        raise Problem(f"the host group of {name} has no Puppet any more", "Retry.")
+    ca = await means().puppets.of(puppet)
+    there = await ca.status(name)
+    if there is None or there.state is not CertificateState.SIGNED:
+        raise Problem(
+            f"Puppet's CA at {puppet.url} has {there.state if there else 'nothing'} of {name}",
+            "Run the agent on the host, so that it asks for a certificate; then retry.",
+        )
+    return Seen(f"{there}, at {puppet.url}")
+
+
+@task(**step("Judge Puppet's first report (33, 34)"))
+async def judge_puppet(company: Company) -> Company:
+    """Say whether Puppet has made the host what it is to be."""
+    return await each(company, (33, 34), _judge)
+
+
+async def _judge(context: BuildContext) -> Seen:
+    name = context.host.name
+    async with means().sessions() as session:
+        told = await callbacks.latest(session, context.build.id, CallbackKind.PUPPET_REPORT)
+    if told is None:
+        raise Problem(f"Puppet has told nothing of {name} yet", "Run the agent; then retry.")
+    try:
+        report = await asyncio.to_thread(read_report, told.body.encode())
+    except BadReport as error:
+        raise Problem(f"Puppet's report of {name} cannot be read: {error}", _ADVICE) from error
+    said = verdict(report)
+    if not said.configured:
+        raise Problem(f"Puppet has not configured {name}: {said.reason}", _ADVICE)
+    return Seen(f"{said.reason}, from Puppet {told.remote}, {_version(report)}")
+
+
+def _version(report: Report) -> str:
+    version = report.configuration_version or "of unknown version"
+    return f"catalog {version}"
+
+
+@task(name="Collect what Puppet servers have kept (33, 34)", persist_result=False)
+async def collect_reports() -> int:
+    """Keep reports, and first facts, that were told while nobody listened; says how many reports.
+
+    A Puppet server tells once. Where its own store can be read, what it told while the gateway was
+    away is found there.
+    """
+    m = means()
+    async with m.sessions() as session:
+        readable = await session.exec(select(Puppet).where(Puppet.vardir != None))  # noqa: E711
+        puppets = list(readable)
+    found = 0
+    for puppet in puppets:
+        try:
+            found += await _collect(puppet, ReportStore(Path(puppet.vardir or "")))
+        except OutsideError as error:
+            get_run_logger().warning(str(error))
+    return found
+
+
+async def _collect(puppet: Puppet, store: ReportStore) -> int:
+    m = means()
+    began = m.clock()
+    since = puppet.collected_at - _OVERLAP if puppet.collected_at else began - _FIRST_LOOK
+    by_host: dict[str, list[Stored]] = {}
+    for one in await store.all_reports(since):
+        by_host.setdefault(one.certname, []).append(one)
+    found = 0
+    for certname, reports in by_host.items():
+        found += await _collect_host(puppet, store, certname, reports)
+    async with m.sessions.begin() as session:
+        (await session.get_one(Puppet, puppet.id)).collected_at = began
+    return found
+
+
+async def _collect_host(
+    puppet: Puppet, store: ReportStore, certname: str, reports: list[Stored]
+) -> int:
+    m = means()
+    named: dict[str, Stored] = {}
+    for one in reports:
+        try:
+            named[identify(one.body).key] = one
+        except BadReport as error:
+            get_run_logger().warning("a report of %s is passed over: %s", certname, error)
+    async with m.sessions.begin() as session:
+        host = await hosts.host_by_name(session, certname)
+        if host is None:
+            return 0
+        missed = named.keys() - await known_reports(session, host.id, named.keys())
+        for key in missed:
+            body = named[key].body.decode(errors="replace")
+            await keep_report(session, host, key, body, source=puppet.name, at=m.clock())
+    if missed:
+        await _collect_facts(puppet, store, host.id, certname)
+    return len(missed)
+
+
+async def _collect_facts(puppet: Puppet, store: ReportStore, host_id: int, certname: str) -> None:
+    facts = await store.facts(certname)
+    if facts is None:
+        return
+    m = means()
+    async with m.sessions.begin() as session:
+        host = await hosts.lock_host(session, host_id)
+        source = f"what Puppet {puppet.name} has kept"
+        await keep_puppet_facts(
+            session, host, facts.values, collected=facts.timestamp, source=source, at=m.clock()
+        )
