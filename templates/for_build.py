@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
+from inventory.builds import certificate_token
 from inventory.context import BuildContext
 from templates.models import KickstartInput
 
 __all__ = ["kickstart_input"]
+
+_PUPPET_PORT = 8140
 
 
 def kickstart_input(context: BuildContext, token: str) -> KickstartInput:
@@ -25,5 +30,19 @@ def kickstart_input(context: BuildContext, token: str) -> KickstartInput:
             "packages": context.group.packages,
             "kernel_options": context.group.kernel_options,
             "parameters": context.group.parameters,
+            "puppet": _puppet(context, token),
         }
     )
+
+
+def _puppet(context: BuildContext, token: str) -> dict[str, object] | None:
+    if context.puppet is None:
+        return None
+    place = urlsplit(context.puppet.url)
+    return {
+        "server": place.hostname,
+        "port": place.port or _PUPPET_PORT,
+        "certname": context.host.name,
+        "environment": context.group.environment,
+        "token": certificate_token(token),
+    }

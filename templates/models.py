@@ -14,6 +14,7 @@ __all__ = [
     "InstallerOptions",
     "KickstartInput",
     "KickstartParameters",
+    "PuppetAgent",
 ]
 
 
@@ -57,6 +58,17 @@ class KickstartParameters(_Input):
     """Kickstart commands that lay out the disk, one a line."""
 
 
+class PuppetAgent(_Input):
+    """Whom a host's Puppet agent asks, and as whom."""
+
+    server: Fqdn
+    port: int = 8140
+    certname: Fqdn
+    environment: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+    token: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]+$")]
+    """Comes with the certificate request; good for nothing else."""
+
+
 class KickstartInput(_Input):
     """All that a kickstart says about one host and one build of it."""
 
@@ -75,6 +87,8 @@ class KickstartInput(_Input):
     kernel_options: KernelOptions = ""
     """For the installed system."""
     parameters: KickstartParameters = KickstartParameters()
+    puppet: PuppetAgent | None = None
+    """None: the host has no Puppet agent."""
 
 
 class BootInput(_Input):

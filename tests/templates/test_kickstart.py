@@ -7,7 +7,7 @@ from pykickstart.version import makeVersion
 
 from templates.models import KickstartInput
 from templates.render import UnknownTemplate, render_kickstart
-from tests.templates.values import kickstart
+from tests.templates.values import PUPPET, kickstart
 
 LAB_DISK = ("part / --fstype=ext4 --grow --size=1",)
 
@@ -29,6 +29,7 @@ def scripts() -> list[Script]:
         {},
         {"root_password_hash": "!", "packages": (), "kernel_options": ""},
         {"parameters": {"partitioning": LAB_DISK}},
+        {"puppet": PUPPET},
     ],
 )
 def test_the_kickstart_is_valid(version: str, changes: dict[str, object]) -> None:

@@ -2,7 +2,7 @@ from integrations.records import Loader
 from templates.models import BootInput, DiscoveryInput, InstallerOptions, KickstartInput
 from templates.render import installer_options
 
-__all__ = ["Loader", "boot", "discovery", "kickstart"]
+__all__ = ["PUPPET", "Loader", "boot", "discovery", "kickstart"]
 
 OPTIONS = installer_options(
     InstallerOptions(
@@ -25,6 +25,14 @@ discovery = DiscoveryInput(
     proxy_url="http://192.0.2.1:8000",
     options="console=ttyS0",
 )
+
+
+PUPPET = {
+    "server": "puppet.example.org",
+    "certname": "web01.example.org",
+    "environment": "production",
+    "token": "cafe0123",
+}
 
 
 def kickstart(**changes: object) -> KickstartInput:
