@@ -31,6 +31,7 @@ PORT = 8140
 
 _PACKAGED = Path("/etc/puppet/puppetserver")
 _JAR = Path("/usr/share/puppetserver/puppetserver.jar")
+_SCRIPTS = Path(__file__).parents[2] / "examples/puppet"
 _START_SECONDS = 420
 _NAMES = "DNS:localhost,DNS:puppet,IP:127.0.0.1,IP:192.0.2.1"
 """Under which both certificates are valid: the loopback's names, and a lab's address."""
@@ -158,13 +159,17 @@ async def puppet(
     *,
     inside: Namespace | None = None,
     cache: Cache | None = None,
+    gateway: str = "",
 ) -> AsyncIterator[PuppetServer]:
-    """Run a Puppet server with its own CA while the block lasts; requests wait to be signed.
+    """Run a Puppet server with its own CA while the block lasts.
 
     Args:
         directory: empty; gets everything of the server.
         inside: the network to serve; None: the host's loopback.
         cache: of the CA.
+        gateway: where Rackrise's gateway has its TLS listener. The server asks it whom to sign and
+            what a host is, with the scripts that users copy, and tells it facts and reports. Empty:
+            requests wait to be signed, and reports are only stored.
 
     Raises:
         RuntimeError: it ended, or was not ready in time; with what it printed.
@@ -172,7 +177,7 @@ async def puppet(
     made = await _authority(cache or Cache())
     address = inside.address if inside else "127.0.0.1"
     port = PORT if inside else free_port()
-    await asyncio.to_thread(_lay_out, directory, made, address, port)
+    await asyncio.to_thread(_lay_out, directory, made, address, port, gateway)
     command = [
         *_JAVA,
         f"-Djava.io.tmpdir={directory / 'tmp'}",
@@ -209,7 +214,9 @@ async def _authority(cache: Cache) -> Path:
     return await cache.product("puppet-ca", key(Path(__file__)), build)
 
 
-def _lay_out(directory: Path, made: Path | None, address: str, port: int) -> None:
+def _lay_out(
+    directory: Path, made: Path | None, address: str, port: int, gateway: str = ""
+) -> None:
     """Write the whole configuration; nothing of the packaged server's own is touched."""
     for name in ("conf", "var", "run", "log", "tmp", "tk/conf.d", "jruby-gems"):
         (directory / name).mkdir(parents=True, exist_ok=True)
@@ -218,7 +225,9 @@ def _lay_out(directory: Path, made: Path | None, address: str, port: int) -> Non
     manifests = directory / "code/environments/production/manifests"
     manifests.mkdir(parents=True, exist_ok=True)
     (manifests / "site.pp").write_text("node default { }\n")
-    (directory / "conf/puppet.conf").write_text(_puppet_conf(directory, port))
+    (directory / "conf/puppet.conf").write_text(_puppet_conf(directory, port, gateway))
+    if gateway:
+        _copy_scripts(directory, gateway)
     shutil.copytree(_PACKAGED / "services.d", directory / "tk/services.d", dirs_exist_ok=True)
     for name in ("auth.conf", "ca.conf", "metrics.conf", "web-routes.conf"):
         shutil.copy(_PACKAGED / "conf.d" / name, directory / "tk/conf.d" / name)
@@ -230,7 +239,28 @@ def _lay_out(directory: Path, made: Path | None, address: str, port: int) -> Non
         (directory / "tk/conf.d" / name).write_text(text)
 
 
-def _puppet_conf(directory: Path, port: int) -> str:
+def _copy_scripts(directory: Path, gateway: str) -> None:
+    """Install the example scripts as their comments say."""
+    place = directory / "rackrise"
+    shutil.copytree(_SCRIPTS, place)
+    (place / "rackrise.conf").write_text(
+        f"gateway={gateway}\n"
+        f"certificate={directory}/conf/ssl/certs/{SERVER}.pem\n"
+        f"key={directory}/conf/ssl/private_keys/{SERVER}.pem\n"
+        f"ca={directory}/conf/ssl/certs/ca.pem\n"
+        f"facts={directory}/var/server_data/facts\n"
+    )
+
+
+def _puppet_conf(directory: Path, port: int, gateway: str) -> str:
+    asked = f"""\
+autosign = {directory}/rackrise/rackrise-autosign
+node_terminus = exec
+external_nodes = {directory}/rackrise/rackrise-node
+reports = store,http
+reporturl = {gateway}/puppet/reports
+"""
+    alone = "autosign = false\nreports = store\n"
     return f"""\
 [main]
 confdir = {directory}/conf
@@ -248,9 +278,7 @@ dns_alt_names = {_NAMES.replace("DNS:", "")}
 cadir = {directory}/conf/ca
 serverport = {port}
 ca_port = {port}
-autosign = false
-reports = store
-"""
+{asked if gateway else alone}"""
 
 
 def _trapperkeeper(directory: Path, address: str, port: int) -> dict[str, str]:
