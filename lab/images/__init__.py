@@ -83,6 +83,7 @@ async def build(cache: Cache | None = None) -> Images:
             base_task = group.create_task(system.base_package(cache))
             kernel_task = group.create_task(kernel(cache))
             loaders_task = group.create_task(loaders(cache))
+            puppet_task = group.create_task(system.puppet_package(cache))
     except ExceptionGroup as failed:
         # The first failure ended the others.
         raise failed.exceptions[0] from failed
@@ -97,14 +98,16 @@ async def build(cache: Cache | None = None) -> Images:
         {name: GUEST / "installer" / name for name in ("init", "install.py")},
     )  # fmt: skip
     disk = await initramfs(cache, "disk", guest_kernel, {"init": GUEST / "disk" / "init"})
+    puppet = puppet_task.result()
     kernel_rpm = await system.kernel_package(cache, guest_kernel, disk)
 
     async def assemble(made: Path) -> None:
         kinds = {"kernel": guest_kernel.vmlinuz, "initrd": installer, "mainimage": stage2}
         for kind, source in kinds.items():
             _place(source, made / treeinfo.IMAGES[kind])
-        for rpm in (*base.glob("*.rpm"), *kernel_rpm.glob("*.rpm")):
-            _place(rpm, made / "Packages" / rpm.name)
+        for package in packages:
+            for rpm in package.glob("*.rpm"):
+                _place(rpm, made / "Packages" / rpm.name)
         groups = made / "comps.xml"
         groups.write_text(system.GROUPS)
         await rpms.build_repository(made, groups)
@@ -113,7 +116,9 @@ async def build(cache: Cache | None = None) -> Images:
         )
         (made / ".treeinfo").write_text(text)
 
-    parts = (str(path) for path in (guest_kernel.vmlinuz, installer, stage2, base, kernel_rpm))
+    parts = (
+        str(path) for path in (guest_kernel.vmlinuz, installer, stage2, base, kernel_rpm, puppet)
+    )
     made_from = key(Path(__file__), Path(treeinfo.__file__), system.GROUPS, *parts)
     tree = await cache.product("tree", made_from, assemble)
     return Images(tree, guest_kernel.vmlinuz, discovery, loaders_task.result())

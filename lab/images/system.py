@@ -16,7 +16,7 @@ from lab.images.initramfs import GUEST
 from lab.images.kernel import Kernel
 from lab.images.rpms import Package
 
-__all__ = ["GROUPS", "NAME", "VERSION", "base_package", "kernel_package"]
+__all__ = ["GROUPS", "NAME", "VERSION", "base_package", "kernel_package", "puppet_package"]
 
 NAME = "LabOS"
 VERSION = "9"
@@ -35,6 +35,13 @@ _KERNEL = Package(
     provides=("kernel",),
     requires=("labos-base",),
     compressed=True,
+)
+
+_PUPPET = Package(
+    "puppet-agent",
+    "Puppet's agent with the Ruby that it runs on",
+    provides=("puppet",),
+    requires=("labos-base",),
 )
 
 GROUPS = f"""\
@@ -137,6 +144,40 @@ _NEVER_OPENED = (
     "usr/share/keyrings",
 )
 
+_NO_AGENT_OPENS = (
+    # What comes with Ruby and is no part of running an agent.
+    "usr/lib/ruby/gems/3.1.0",
+    "usr/lib/ruby/3.1.0/bundler*",
+    "usr/lib/ruby/3.1.0/rdoc*",
+    "usr/lib/ruby/3.1.0/irb*",
+    "usr/lib/ruby/3.1.0/rinda",
+    "usr/lib/ruby/3.1.0/drb*",
+    "usr/lib/ruby/3.1.0/csv*",
+    "usr/lib/ruby/vendor_ruby/docs",
+    "usr/lib/ruby/vendor_ruby/xmlrpc*",
+    "usr/lib/*/ruby/3.1.0/nkf.so",
+    "usr/lib/*/ruby/3.1.0/enc/trans/[b-k]*",
+    "usr/share/rubygems-integration/all/gems/rake-*",
+    "usr/share/rubygems-integration/all/gems/net-telnet-*",
+    "usr/share/rubygems-integration/all/gems/webrick-*",
+    "usr/share/rubygems-integration/all/gems/thor-*",
+    "usr/share/rubygems-integration/all/gems/concurrent-ruby-edge-*",
+    "usr/share/systemtap",
+    "usr/share/puppet/locale",
+    # Facts of other systems, and what manages files that no lab manifest names.
+    "usr/lib/ruby/vendor_ruby/facter/facts/aix",
+    "usr/lib/ruby/vendor_ruby/facter/facts/*bsd",
+    "usr/lib/ruby/vendor_ruby/facter/facts/macosx",
+    "usr/lib/ruby/vendor_ruby/facter/facts/solaris",
+    "usr/lib/ruby/vendor_ruby/facter/facts/windows",
+    "usr/share/augeas",
+    # Puppet believes its own CA only.
+    "usr/share/ca-certificates",
+    "etc/ssl/certs/*",
+    "usr/bin/openssl",
+    "usr/bin/c_rehash",
+)
+
 _MASKED = (
     "getty@.service",
     "getty-static.service",
@@ -160,10 +201,6 @@ _MASKED = (
 async def base_package(cache: Cache) -> Path:
     """The directory with the RPM of everything but the kernel."""
 
-    async def build_tree(made: Path) -> None:
-        await debian.unpack_tree(made / "tree", _PACKAGES)
-        await asyncio.to_thread(debian.slim, made / "tree")
-
     async def build(made: Path) -> None:
         tree = made / "tree"
         await asyncio.to_thread(shutil.copytree, unpacked / "tree", tree, symlinks=True)
@@ -172,10 +209,38 @@ async def base_package(cache: Cache) -> Path:
         await asyncio.to_thread(shutil.rmtree, tree)
 
     debian_key = key(Path(debian.__file__), *_PACKAGES)
-    unpacked = await cache.product("base-tree", debian_key, build_tree)
+    unpacked = await _base_tree(cache)
     own = [path for path in sorted(_OVERLAY.rglob("*")) if path.is_file()]
     made_from = key(debian_key, Path(__file__), Path(rpms.__file__), _UDHCPC, *own)
     return await cache.product("labos-base", made_from, build)
+
+
+async def _base_tree(cache: Cache) -> Path:
+    """The directory with Debian's files of the base system, below ``tree``."""
+
+    async def build(made: Path) -> None:
+        await debian.unpack_tree(made / "tree", _PACKAGES)
+        await asyncio.to_thread(debian.slim, made / "tree")
+
+    return await cache.product("base-tree", key(Path(debian.__file__), *_PACKAGES), build)
+
+
+async def puppet_package(cache: Cache) -> Path:
+    """The directory with the RPM of Puppet's agent: what it needs beyond the base system."""
+
+    async def build(made: Path) -> None:
+        tree = made / "tree"
+        await debian.unpack_tree(tree, (*_PACKAGES, "puppet-agent"))
+        await asyncio.to_thread(debian.slim, tree, (*_NEVER_OPENED, *_NO_AGENT_OPENS))
+        await asyncio.to_thread(_subtract, tree, base / "tree")
+        # Its settings are written by whoever installs it, and by nobody else.
+        await asyncio.to_thread(shutil.rmtree, tree / "etc/puppet", ignore_errors=True)
+        await rpms.build_package(_PUPPET, tree, made)
+        await asyncio.to_thread(shutil.rmtree, tree)
+
+    base = await _base_tree(cache)
+    made_from = key(Path(__file__), Path(debian.__file__), Path(rpms.__file__), *_PACKAGES)
+    return await cache.product("puppet-agent", made_from, build)
 
 
 async def kernel_package(cache: Cache, kernel: Kernel, initrd: Path) -> Path:
@@ -191,6 +256,17 @@ async def kernel_package(cache: Cache, kernel: Kernel, initrd: Path) -> Path:
 
     made_from = key(Path(__file__), Path(rpms.__file__), kernel.vmlinuz, initrd)
     return await cache.product("kernel-labos", made_from, build)
+
+
+def _subtract(tree: Path, other: Path) -> None:
+    """Take away what another tree has too; its own directories stay, also where they are empty."""
+    for path in sorted(tree.rglob("*"), reverse=True):
+        there = other / path.relative_to(tree)
+        if path.is_dir() and not path.is_symlink():
+            if there.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+        elif there.is_symlink() or there.exists():
+            path.unlink()
 
 
 def _make_labos(tree: Path) -> None:
