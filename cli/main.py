@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import bmc, content, hosts, site
+from cli import bmc, content, hosts, puppet, site
 
 __all__ = ["app"]
 
@@ -25,6 +25,7 @@ app.add_typer(site.app, name="site")
 app.add_typer(hosts.app, name="hosts")
 app.add_typer(bmc.app, name="bmc")
 app.add_typer(content.app, name="content")
+app.add_typer(puppet.app, name="puppet")
 
 
 @app.callback()

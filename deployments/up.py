@@ -18,7 +18,7 @@ import httpx
 from deployments.postgres import PostgresUrls, embedded_postgres
 from inventory.database import migrate
 
-__all__ = ["Place", "Up", "up"]
+__all__ = ["GatewayTls", "Place", "Up", "up"]
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +48,17 @@ PREFECT_SETTINGS = {
 
 
 @dataclass(frozen=True)
+class GatewayTls:
+    """Where Puppet servers reach the gateway, and the files of its certificate."""
+
+    port: int
+    certificate: Path
+    key: Path
+    ca: Path
+    """Puppet's."""
+
+
+@dataclass(frozen=True)
 class Place:
     """Where everything lies and listens."""
 
@@ -59,6 +70,8 @@ class Place:
     """Settings of the proxy that runs in the worker's process."""
     gateway_host: str = "127.0.0.1"
     gateway_port: int = 8000
+    gateway_tls: GatewayTls | None = None
+    """None: no Puppet server is heard."""
     prefect_host: str = "127.0.0.1"
     prefect_port: int = 4200
     database: PostgresUrls | None = None
@@ -142,6 +155,15 @@ def _environment(place: Place, urls: PostgresUrls) -> dict[str, str]:
     if place.trusted_proxies:
         listed = ", ".join(f'"{one}"' for one in place.trusted_proxies)
         settings["RACKRISE_GATEWAY_TRUSTED_PROXIES"] = f"[{listed}]"
+    if place.gateway_tls is not None:
+        tls = place.gateway_tls
+        settings |= {
+            "RACKRISE_GATEWAY_TLS_HOST": place.gateway_host,
+            "RACKRISE_GATEWAY_TLS_PORT": str(tls.port),
+            "RACKRISE_GATEWAY_TLS_CERTIFICATE": str(tls.certificate),
+            "RACKRISE_GATEWAY_TLS_KEY": str(tls.key),
+            "RACKRISE_GATEWAY_TLS_CA": str(tls.ca),
+        }
     if place.proxy_file is not None:
         settings["RACKRISE_PROXY_FILE"] = str(place.proxy_file)
     return settings

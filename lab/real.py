@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Literal
 
-from deployments.up import Place
+from deployments.up import GatewayTls, Place
 from lab.images import Images
 from lab.namespace import Namespace, namespace
 from lab.process import free_port
@@ -23,9 +23,10 @@ from lab.servers.http import http_server
 from lab.servers.isc import IscServer, isc
 from lab.servers.kea import KeaServer, kea
 from lab.servers.pulp import PulpServer, pulp
+from lab.servers.puppet import SERVER, PuppetServer, puppet
 from lab.servers.router import router
 from lab.servers.tftpd import tftpd
-from lab.site import LabSite, install_tree
+from lab.site import PUPPET_CREDENTIALS, LabSite, install_tree
 from lab.tsig import OWNER
 
 __all__ = [
@@ -40,10 +41,18 @@ __all__ = [
 BMC_CREDENTIALS = "lab-bmc"
 """Name of the block with the BMC's user and password."""
 DOMAIN, REVERSE = "lab.example", "2.0.192.in-addr.arpa"
-PROXY_PORT, GATEWAY_PORT, TREE_PORT = 8000, 8080, 8081
+PROXY_PORT, GATEWAY_PORT, TREE_PORT, GATEWAY_TLS_PORT = 8000, 8080, 8081, 8443
 PACKAGES = ("labos-base", "kernel-labos")
 KERNEL_OPTIONS = "console=ttyS0 quiet mitigations=off net.ifnames=0"
 _GROUPS = {Loader.IPXE: "iPXE", Loader.PXELINUX: "PXELinux", Loader.GRUB2_UEFI: "PXEGrub2"}
+_PUPPET_KEYS = """\
+puppet = "lab"
+classes = { motd = { text = "configured by Puppet" } }
+"""
+_MANIFEST = """\
+class motd(String $text) { file { '/etc/motd': content => "${text}: ${rackrise_host_group}\\n" } }
+node default { }
+"""
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,7 @@ class RealSite:
     dns: Bind
     machines: Sequence[Machine]
     pulp: PulpServer | None
+    puppet: PuppetServer | None
     bmc: RedfishBmc | None
     """One for all machines that have one, as the blades of a chassis do."""
     prefect_port: int
@@ -90,6 +100,13 @@ class RealSite:
         """The site as the demo and its tests see it."""
         return LabSite([RealHost(one) for one in self.machines], self.place)
 
+    def _gateway_tls(self) -> GatewayTls | None:
+        if self.puppet is None:
+            return None
+        return GatewayTls(
+            GATEWAY_TLS_PORT, self.puppet.certificate, self.puppet.key, self.puppet.ca
+        )
+
     def place(self, data: Path) -> Place:
         """How Rackrise runs here: its programs inside the namespace, watched from outside."""
         address = self.namespace.address
@@ -99,6 +116,7 @@ class RealSite:
             proxy_file=self.proxy_file,
             gateway_host=address,
             gateway_port=GATEWAY_PORT,
+            gateway_tls=self._gateway_tls(),
             prefect_port=self.prefect_port,
             trusted_proxies=(f"{address}/32",),
             inside=self.namespace.command(),
@@ -117,6 +135,7 @@ async def real_site(
     dhcp: Literal["isc", "kea"] = "kea",
     bmcs: Collection[str] = (),
     with_pulp: bool = False,
+    with_puppet: Collection[Loader] = (),
 ) -> AsyncIterator[RealSite]:
     """Run the servers, and have machines ready to be switched on, while the block lasts.
 
@@ -130,6 +149,8 @@ async def real_site(
             machine boots its disk first. Whoever uses the site gives Rackrise its credentials.
         with_pulp: run a Pulp; the tree server is then only what Pulp gets the tree from, and
             whoever uses the site gives Rackrise Pulp's credentials and has it synchronise.
+        with_puppet: machines of these loaders are configured by a Puppet server; whoever uses the
+            site gives Rackrise the certificate for its CA.
     """
     root = await asyncio.to_thread(_boot_root, directory, images)
     async with AsyncExitStack() as stack:
@@ -155,6 +176,14 @@ async def real_site(
         if with_pulp:
             (directory / "pulp").mkdir()
             content = await stack.enter_async_context(pulp(directory / "pulp", inside=ns))
+        puppets: PuppetServer | None = None
+        if with_puppet:
+            (directory / "puppet").mkdir()
+            gateway_url = f"https://{ns.address}:{GATEWAY_TLS_PORT}"
+            puppets = await stack.enter_async_context(
+                puppet(directory / "puppet", inside=ns, gateway=gateway_url)
+            )
+            (puppets.manifests / "site.pp").write_text(_MANIFEST)
         switched = [one.switch.commands for one in machines if one.name in bmcs]
         bmc: RedfishBmc | None = None
         if switched:
@@ -163,12 +192,27 @@ async def real_site(
         proxy_file, site_file = directory / "proxy.toml", directory / "site.toml"
         proxy_file.write_text(_proxy_file(ns.address, root, server))
         proxy_file.chmod(0o600)
-        site_file.write_text(_site_file(ns.address, machines, content) + _bmc_tables(machines, bmc))
+        site_file.write_text(
+            _site_file(ns.address, machines, content, with_puppet)
+            + _puppet_table(puppets)
+            + _bmc_tables(machines, bmc)
+        )
         prefect = free_port()
         await stack.enter_async_context(reach(ns, prefect, at=prefect))
         gateway = await stack.enter_async_context(reach(ns, GATEWAY_PORT, ns.address))
         yield RealSite(
-            ns, site_file, proxy_file, root, server, dns, machines, content, bmc, prefect, gateway
+            ns,
+            site_file,
+            proxy_file,
+            root,
+            server,
+            dns,
+            machines,
+            content,
+            puppets,
+            bmc,
+            prefect,
+            gateway,
         )
 
 
@@ -261,7 +305,12 @@ zones = ["{DOMAIN}", "{REVERSE}"]
 """
 
 
-def _site_file(address: str, machines: Sequence[Machine], content: PulpServer | None) -> str:
+def _site_file(
+    address: str,
+    machines: Sequence[Machine],
+    content: PulpServer | None,
+    with_puppet: Collection[Loader],
+) -> str:
     proxy = f"http://{address}:{PROXY_PORT}"
     plain = f"http://{address}:{TREE_PORT}"
     packages = ", ".join(f'"{one}"' for one in PACKAGES)
@@ -279,11 +328,12 @@ packages = [{packages}]
 kernel_options = "{KERNEL_OPTIONS}"
 install_minutes = 20
 first_boot_minutes = 10
+{_PUPPET_KEYS if kind in with_puppet else ""}
 [host_group.parameters]
 language = "C.UTF-8"
 partitioning = ["part / --fstype=ext4 --grow --size=1"]
 """
-        for loader in _GROUPS.values()
+        for kind, loader in _GROUPS.items()
     )
     rules = "\n".join(
         f"""\
@@ -335,6 +385,19 @@ name = "LabOS 1"
 {install_tree(plain, content.url if content else None)}
 {groups}
 {rules}"""
+
+
+def _puppet_table(server: PuppetServer | None) -> str:
+    if server is None:
+        return ""
+    return f"""
+[[puppet]]
+name = "lab"
+url = "{server.url}"
+certname = "{SERVER}"
+credentials = "{PUPPET_CREDENTIALS}"
+vardir = "{server.reports.parent}"
+"""
 
 
 def _bmc_tables(machines: Sequence[Machine], bmc: RedfishBmc | None) -> str:

@@ -9,10 +9,13 @@ from typing import Protocol
 
 from deployments.up import Place
 
-__all__ = ["PULP_CREDENTIALS", "LabHost", "LabSite", "install_tree"]
+__all__ = ["PULP_CREDENTIALS", "PUPPET_CREDENTIALS", "LabHost", "LabSite", "install_tree"]
 
 PULP_CREDENTIALS = "lab-pulp"
 """Name of the block with Pulp's user and password, which whoever uses the site has to make."""
+
+PUPPET_CREDENTIALS = "lab-puppet"
+"""Likewise the block with our certificate for Puppet's CA."""
 
 
 class LabHost(Protocol):

@@ -61,7 +61,7 @@ class KickstartParameters(_Input):
 class PuppetAgent(_Input):
     """Whom a host's Puppet agent asks, and as whom."""
 
-    server: Fqdn
+    server: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
     port: int = 8140
     certname: Fqdn
     environment: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]

@@ -116,9 +116,8 @@ async def build(cache: Cache | None = None) -> Images:
         )
         (made / ".treeinfo").write_text(text)
 
-    parts = (
-        str(path) for path in (guest_kernel.vmlinuz, installer, stage2, base, kernel_rpm, puppet)
-    )
+    packages = (base, kernel_rpm, puppet)
+    parts = (str(path) for path in (guest_kernel.vmlinuz, installer, stage2, *packages))
     made_from = key(Path(__file__), Path(treeinfo.__file__), system.GROUPS, *parts)
     tree = await cache.product("tree", made_from, assemble)
     return Images(tree, guest_kernel.vmlinuz, discovery, loaders_task.result())

@@ -28,7 +28,7 @@ from sqlmodel import col, select
 from deployments.up import Up, up
 from integrations.bootfiles import host_paths
 from integrations.records import Loader as BootLoader
-from inventory import hosts
+from inventory import callbacks, hosts
 from inventory.arrows import ARROWS, Evidence
 from inventory.builds import latest_build, token_hash
 from inventory.database import AsyncSession, Sessions, make_engine, make_sessions
@@ -44,6 +44,7 @@ from lab.pulp_install import ADMIN_PASSWORD
 from lab.qemu import Loader, Machine
 from lab.reach import reach
 from lab.real import BMC_CREDENTIALS, DOMAIN, REVERSE, RealSite, real_site
+from lab.site import PUPPET_CREDENTIALS
 from tasks.desired import build_token
 from tests.lab.real_world import boot_files, records, reservations
 
@@ -63,17 +64,21 @@ MARK = "RACKRISE_TEST_MARK"
 
 @dataclass(frozen=True)
 class Setting:
-    """A site: which DHCP server, which machines, which of them have a BMC, whether with a Pulp."""
+    """A site: which DHCP server and machines, which of them have what, whether with a Pulp."""
 
     dhcp: Literal["kea", "isc"]
     loaders: Sequence[Loader]
     bmcs: Sequence[str] = ()
     pulp: bool = False
+    puppet: Sequence[Loader] = ()
+    """Loaders of machines that a Puppet server configures."""
 
 
 SETTINGS = {
     "kea": Setting("kea", (Loader.IPXE, Loader.IPXE), bmcs=("node2",)),
-    "isc": Setting("isc", (Loader.PXELINUX, Loader.GRUB2_UEFI), pulp=True),
+    "isc": Setting(
+        "isc", (Loader.PXELINUX, Loader.GRUB2_UEFI), pulp=True, puppet=(Loader.PXELINUX,)
+    ),
 }
 
 
@@ -87,6 +92,7 @@ class Less:
     why: str
     dhcp: Sequence[str] = ("kea", "isc")
     with_bmc: bool = True
+    with_puppet: bool = True
 
 
 LESS = (
@@ -95,7 +101,7 @@ LESS = (
     Less((18, 30), Evidence.IMPLIED, "dhcpd keeps no lease for a fixed address", dhcp=("isc",)),
     Less((22,), Evidence.REPORTED, "the installer says so; the tree's server is not asked"),
     Less((23, 25, 26), None, "the host group has no Candlepin"),
-    Less((24, 31, 32, 33, 34), None, "the host group has no Puppet"),
+    Less((24, 31, 32, 33, 34), None, "the host group has no Puppet", with_puppet=False),
 )
 """All exceptions from "observed"."""
 
@@ -104,7 +110,9 @@ def promised(setting: Setting, machine: Machine) -> dict[int, Evidence | None]:
     """The evidence that each arrow of a machine must have."""
     evidence: dict[int, Evidence | None] = {one.number: Evidence.OBSERVED for one in ARROWS}
     for less in LESS:
-        if setting.dhcp in less.dhcp and (less.with_bmc or machine.name not in setting.bmcs):
+        has_bmc, has_puppet = machine.name in setting.bmcs, machine.loader in setting.puppet
+        spared = (has_bmc and not less.with_bmc) or (has_puppet and not less.with_puppet)
+        if setting.dhcp in less.dhcp and not spared:
             evidence |= dict.fromkeys(less.numbers, less.evidence)
     return evidence
 
@@ -249,6 +257,7 @@ async def bring_up(name: str) -> AsyncIterator[Cycle]:
                     dhcp=setting.dhcp,
                     bmcs=setting.bmcs,
                     with_pulp=setting.pulp,
+                    with_puppet=setting.puppet,
                 )
             )
             here = await stack.enter_async_context(up(site.place(data)))
@@ -262,6 +271,13 @@ async def bring_up(name: str) -> AsyncIterator[Cycle]:
                 await cycle.command(
                     *("bmc", "credentials", BMC_CREDENTIALS, "--user", site.bmc.user),
                     RACKRISE_BMC_PASSWORD=site.bmc.password,
+                )
+            if site.puppet is not None:
+                ours = site.puppet
+                await cycle.command(
+                    *("puppet", "credentials", PUPPET_CREDENTIALS),
+                    *("--certificate", str(ours.certificate), "--key", str(ours.key)),
+                    *("--ca", str(ours.ca)),
                 )
             if setting.pulp:
                 await cycle.synchronise()
@@ -360,7 +376,9 @@ async def test_each_host_called_from_the_address_that_it_had(cycle: Cycle) -> No
         facts = [IPv4Address(one) for kind, one in calls if kind is CallbackKind.FACTS]
         assert facts
         assert all(FIRST_DYNAMIC <= one <= LAST_DYNAMIC for one in facts)
-        later = {kind: remote for kind, remote in calls if kind is not CallbackKind.FACTS}
+        # Puppet speaks for its hosts, from wherever it is.
+        others = (CallbackKind.FACTS, CallbackKind.PUPPET_REPORT)
+        later = {kind: remote for kind, remote in calls if kind not in others}
         assert later == dict.fromkeys(
             (
                 CallbackKind.KICKSTART,
@@ -408,6 +426,24 @@ async def test_a_machine_installs_from_the_tree_that_its_build_began_with(cycle:
             assert build.tree_url == f"{pulp.content_url}{build.tree_pin}"
             # Upstream was asked by Pulp, and by no machine.
             assert f"{address}:" not in asked
+
+
+async def test_puppet_has_made_its_hosts_what_their_group_is(cycle: Cycle) -> None:
+    for machine in cycle.site.machines:
+        name, server = cycle.rows[machine.mac].name, cycle.site.puppet
+        if machine.loader not in cycle.setting.puppet or server is None:
+            continue
+        arrows = await cycle.arrows(machine)
+        assert arrows[24].seen.startswith("signed until ")
+        assert "facts from Puppet lab" in arrows[32].seen
+        async with cycle.sessions() as session:
+            build = await cycle.build(session, machine)
+            told = await callbacks.latest(session, build.id, CallbackKind.PUPPET_REPORT)
+        assert told is not None
+        assert "/etc/motd" in told.body
+        assert len(list((server.reports / name).glob("*.yaml"))) == 1
+        said = await cycle.command("puppet", "changes", name)
+        assert "+     text: configured by Puppet" in said
 
 
 async def test_none_of_our_programs_failed_on_the_way(cycle: Cycle) -> None:
