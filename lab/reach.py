@@ -94,8 +94,9 @@ async def _forward(
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    # A connection that breaks on one side ends the other side's half, no more.
-    with suppress(ConnectionError):
+    # A connection that breaks on one side ends the other side's half, no more. One that is gone
+    # already when its end is to be told is "not connected", which Python counts as plain OSError.
+    with suppress(OSError):
         while chunk := await reader.read(65536):
             writer.write(chunk)
             await writer.drain()
