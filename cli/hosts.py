@@ -14,6 +14,7 @@ from cli.inventory import with_inventory
 
 if TYPE_CHECKING:
     from inventory.database import AsyncSession
+    from inventory.hardware import HardwareRow
     from inventory.overview import ArrowRow, HostRow
     from inventory.repositories import RepositoryRow
 
@@ -61,21 +62,23 @@ def list_hosts() -> None:
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="Full name of the host.")]) -> None:
-    """One host: its arrows with state, evidence, and what was seen; what it installs from."""
+    """One host: arrows with state, evidence and what was seen; hardware, repositories."""
     from inventory import hosts, repositories
+    from inventory.hardware import hardware_of
     from inventory.overview import arrows_of_host, fleet
 
     async def look(
         session: AsyncSession,
-    ) -> tuple[list[ArrowRow], list[HostRow], list[RepositoryRow]]:
+    ) -> tuple[list[ArrowRow], list[HostRow], list[RepositoryRow], list[HardwareRow]]:
         host = await hosts.named(session, name)
         return (
             await arrows_of_host(session, name),
             await fleet(session, name),
             await repositories.of_host(session, host.id),
+            await hardware_of(session, host.id),
         )
 
-    arrows, rows, used = with_inventory(look)
+    arrows, rows, used, hardware = with_inventory(look)
     table = _table("arrow", "state", "evidence", "at (UTC)", "seen")
     for row in arrows:
         table.add_row(
@@ -86,6 +89,11 @@ def show(name: Annotated[str, typer.Argument(help="Full name of the host.")]) ->
             row.error or row.seen,
         )
     _print(table)
+    if hardware:
+        table = _table("hardware", "value", "by the facts of", "at (UTC)")
+        for part in hardware:
+            table.add_row(part.what, part.value, part.source, _moment(part.at))
+        _print(table)
     if used:
         table = _table("repository", "address", "served by")
         for one in used:

@@ -23,6 +23,7 @@ from flows.discovery_intake import discovery_intake
 from flows.first_boot import first_boot
 from flows.inception import inception
 from flows.sync_content import sync_content
+from flows.tidy import tidy
 from inventory.arrows import Phase
 
 __all__ = ["CATALOGUE", "Registered", "register"]
@@ -44,6 +45,7 @@ CATALOGUE = (
     Entry(first_boot, Phase.FIRST_BOOT),
     Entry(attend, every=timedelta(minutes=1)),
     Entry(sync_content, every=timedelta(hours=6)),
+    Entry(tidy, every=timedelta(days=1)),
 )
 
 

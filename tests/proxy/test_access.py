@@ -13,10 +13,10 @@ import pytest
 
 from integrations.errors import Refused, Unavailable
 from integrations.smart_proxy import SmartProxy, SmartProxySettings
+from lab.authority import Authority, Pair
 from proxy.access import reverse_name_of
 from proxy.serve import Listening, listening, serve
 from proxy.settings import FeatureSettings, ListenerSettings
-from tests.proxy.certificates import Authority, Pair
 from tests.proxy.site import Site, site
 
 NO_CERTIFICATE = "could not read client cert from environment"

@@ -1,4 +1,6 @@
-"""Certificates for tests of TLS: an authority and what it signs, made anew for each run."""
+"""Certificates for the lab and its tests: an authority and what it signs, made anew each time."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

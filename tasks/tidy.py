@@ -1,0 +1,20 @@
+"""Deletes what has been kept long enough."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prefect import task
+
+from inventory.puppet import forget_reports
+from tasks.means import means
+
+__all__ = ["forget_puppet_reports"]
+
+
+@task(name="Forget old reports of Puppet", persist_result=False)
+async def forget_puppet_reports(days: int) -> int:
+    """Delete handled reports that are older; each host keeps its newest. Says how many went."""
+    m = means()
+    async with m.sessions.begin() as session:
+        return await forget_reports(session, m.clock() - timedelta(days=days))
