@@ -15,6 +15,9 @@ from cryptography.x509.oid import NameOID
 __all__ = ["Authority", "Pair"]
 
 
+LOOPBACK = IPv4Address("127.0.0.1")
+
+
 @dataclass(frozen=True)
 class Pair:
     """A certificate and its key as files."""
@@ -24,10 +27,11 @@ class Pair:
 
 
 class Authority:
-    """Signs certificates for 127.0.0.1 under any common name."""
+    """Signs certificates for one address under any common name."""
 
-    def __init__(self, directory: Path, name: str) -> None:
+    def __init__(self, directory: Path, name: str, address: IPv4Address = LOOPBACK) -> None:
         self._directory = directory
+        self._address = address
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         constraint = x509.BasicConstraints(ca=True, path_length=0)
@@ -47,7 +51,7 @@ class Authority:
             else [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Nobody")]
         )
         names = x509.SubjectAlternativeName(
-            [x509.DNSName(other_name), x509.IPAddress(IPv4Address("127.0.0.1"))]
+            [x509.DNSName(other_name), x509.IPAddress(self._address)]
         )
         made = self._builder(subject, key.public_key()).add_extension(names, critical=False)
         stem = f"{common_name or 'nobody'}-{other_name}"

@@ -1,4 +1,4 @@
-"""Gives Rackrise a Pulp's credentials and has it fill that Pulp, as an operator would."""
+"""Gives Rackrise credentials of the lab's servers and has it fill Pulp, as an operator would."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
 from lab.process import until
-from lab.site import PULP_CREDENTIALS
+from lab.site import PULP_CREDENTIALS, PUPPET_CREDENTIALS
 
-__all__ = ["fill_pulp", "rackrise"]
+__all__ = ["fill_pulp", "keep_puppet_certificate", "rackrise"]
 
 _COMMAND_SECONDS = 60.0
 _SYNC_SECONDS = 60.0
@@ -44,6 +45,27 @@ async def rackrise(
     if process.returncode != 0:
         raise RuntimeError(f"rackrise {' '.join(words)}: {complained.decode()}{printed.decode()}")
     return printed.decode()
+
+
+async def keep_puppet_certificate(
+    environment: Mapping[str, str],
+    *,
+    certificate: Path,
+    key: Path,
+    ca: Path,
+    inside: Sequence[str] = (),
+) -> None:
+    """Keep our certificate for the lab's Puppet, as an operator would.
+
+    Raises:
+        RuntimeError: the command failed, with its own words.
+    """
+    await rackrise(
+        *("puppet", "credentials", PUPPET_CREDENTIALS),
+        *("--certificate", str(certificate), "--key", str(key), "--ca", str(ca)),
+        environment=environment,
+        inside=inside,
+    )
 
 
 async def fill_pulp(

@@ -8,6 +8,7 @@ certificate: nobody may show one to anybody.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -40,10 +41,12 @@ class PuppetDouble:
     Args:
         down: every call ends in 503, as while the server starts.
         drops: what is asked of it is answered with yes, and not done.
+        autosign: is asked of each request, by name and PEM; None: all wait.
     """
 
     down: bool = False
     drops: bool = False
+    autosign: Callable[[str, str], Awaitable[bool]] | None = None
     _entries: dict[str, _Entry] = field(default_factory=dict)
     _serial: int = 0
 
@@ -151,6 +154,8 @@ class PuppetDouble:
             words = f"already has a {known.state} certificate; ignoring certificate request"
             return _text(400, f"{name} {words}")
         self._entries[name] = _Entry(pem)
+        if self.autosign is not None and await self.autosign(name, pem):
+            self._sign(name, self._entries.get(name))
         return Response(status_code=200)
 
 

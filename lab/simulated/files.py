@@ -9,6 +9,7 @@ from integrations.records import Loader
 from lab.doubles.dns import DnsDouble
 from lab.doubles.tftp import TftpDouble
 from lab.simulated.network import POWER_PORT, Addresses
+from lab.simulated.puppet import SimulatedPuppet
 from lab.simulated.tree import FIRST_STAGES, PACKAGES
 from lab.site import install_tree
 from lab.tsig import OWNER
@@ -90,7 +91,7 @@ lock_file = "{lock_file}"
 """
 
 
-def site_file(doors: Doors) -> str:
+def site_file(doors: Doors, puppet: SimulatedPuppet | None = None) -> str:
     """The site: a host group for each loader, and rules that provision what is discovered."""
     addresses = doors.addresses
     boots = "\n".join(f'{loader} = "{file}"' for loader, file in filenames(doors).items())
@@ -128,10 +129,11 @@ domain = "{DOMAIN}"
 name = "LabOS 1"
 
 {install_tree(doors.tree_url, doors.pulp_url)}
-{"".join(_group(loader) for loader in Loader)}"""
+{puppet.site_table() if puppet else ""}
+{"".join(_group(loader, puppet) for loader in Loader)}"""
 
 
-def _group(loader: Loader) -> str:
+def _group(loader: Loader, puppet: SimulatedPuppet | None) -> str:
     packages = ", ".join(f'"{one}"' for one in PACKAGES)
     return f"""\
 [[host_group]]
@@ -145,6 +147,7 @@ root_password_hash = "!"
 packages = [{packages}]
 install_minutes = 5
 first_boot_minutes = 5
+{'puppet = "simulated"' if puppet else ""}
 
 [[discovery_rule]]
 name = "{loader}"

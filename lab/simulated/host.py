@@ -19,6 +19,7 @@ from integrations.records import Loader
 from integrations.tftp import tftp_read
 from lab.simulated.kickstart import Call, Kickstart, read_kickstart
 from lab.simulated.loaders import BootFailed, LocalBoot, Start, load
+from lab.simulated.puppet import SimulatedPuppet
 from lab.simulated.tree import BadTree, install_packages
 
 __all__ = ["Fault", "Network", "Offer", "Pace", "VirtualHost"]
@@ -69,6 +70,7 @@ class Network(Protocol):
     """What surrounds a host."""
 
     tftp_port: int
+    puppet: SimulatedPuppet | None
 
     def boot(self, mac: str, loader: Loader) -> Offer:
         """Give it an address; TimeoutError when nobody answers."""
@@ -225,6 +227,8 @@ class VirtualHost:
         # The disk holds the system from here on, whether or not its end is heard.
         self.installed = kickstart
         self._say(f"{count} packages installed")
+        if self.network.puppet and kickstart.certificate_token:
+            await self.network.puppet.request(kickstart.hostname, kickstart.certificate_token)
         await self._call(http, kickstart.after, f"{count} packages")
         if not kickstart.reboots:
             raise _Died("the kickstart does not say reboot: it waits for a key")
@@ -245,6 +249,10 @@ class VirtualHost:
         for call in self.installed.first_boot:
             await self._post(http, call.url, report)
         self._say(f"{self.installed.hostname} runs from its disk")
+        if self.network.puppet and self.installed.certificate_token:
+            facts = {"kernel": "Linux", "dmi": {"product": {"serial_number": self.serial}}}
+            await self.network.puppet.run(self.installed.hostname, facts)
+            self._say("Puppet has run")
         return True
 
     async def _call(

@@ -21,6 +21,8 @@ _HERE_DOCUMENT = re.compile(
 )
 _CALL = re.compile(r"^(?:if ! )?call_home (\w+)|^progress '([^']+)'", re.MULTILINE)
 
+_TOKEN = re.compile(r'^  1\.2\.840\.113549\.1\.9\.7: "([0-9a-f]+)"$', re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Call:
@@ -48,6 +50,8 @@ class Kickstart:
     first_boot: tuple[Call, ...]
     """Calls of the unit that ``%post`` installs."""
     reboots: bool
+    certificate_token: str = ""
+    """With which Puppet's agent asks for its certificate; empty: there is no agent."""
 
 
 def read_kickstart(text: str, version: str = "RHEL9") -> Kickstart:
@@ -78,6 +82,7 @@ def read_kickstart(text: str, version: str = "RHEL9") -> Kickstart:
         on_error=_calls(scripts(KS_SCRIPT_ONERROR)),
         first_boot=_calls(installed),
         reboots=handler.reboot.action is not None,
+        certificate_token=(_TOKEN.findall(post) or [""])[0],
     )
 
 

@@ -26,6 +26,7 @@ from lab.doubles.tftp import TftpDouble
 from lab.simulated.files import DOMAIN, Doors, filenames, proxy_file, reverse_zone, site_file
 from lab.simulated.host import Fault, Offer, Pace, VirtualHost
 from lab.simulated.network import POWER_PORT, own_addresses
+from lab.simulated.puppet import SimulatedPuppet, simulated_puppet
 from lab.simulated.tree import INITRD_BYTES, Tree
 from lab.site import LabSite
 
@@ -48,13 +49,17 @@ class SimulatedSite(LabSite):
     dns: DnsDouble
     tftp: TftpDouble
     pulp: PulpDouble | None
+    puppet: SimulatedPuppet | None
     boot_root: Path
 
 
 class _Surroundings:
     """What hosts find around them; see ``lab.simulated.host.Network``."""
 
-    def __init__(self, doors: Doors, kea: KeaDouble, tree: Tree) -> None:
+    def __init__(
+        self, doors: Doors, kea: KeaDouble, tree: Tree, puppet: SimulatedPuppet | None
+    ) -> None:
+        self.puppet = puppet
         self.tftp_port = doors.tftp.port
         self._boot_server = doors.tftp.address
         self._kea = kea
@@ -119,6 +124,7 @@ async def simulated_site(
     faults: Sequence[Fault] = (),
     with_pulp: bool = False,
     pulp_url: str | None = None,
+    with_puppet: bool = False,
     initrd_bytes: int = INITRD_BYTES,
 ) -> AsyncIterator[SimulatedSite]:
     """Run a simulated site while the block lasts; its hosts are off at first.
@@ -131,6 +137,8 @@ async def simulated_site(
         with_pulp: hosts install from Pulp's double, which gets the tree from the plain server;
             whoever uses the site gives Rackrise its credentials and has it synchronise.
         pulp_url: of a real Pulp that runs already, to be used in the double's place.
+        with_puppet: Puppet's double configures the hosts; whoever uses the site gives Rackrise the
+            certificate for its CA.
         initrd_bytes: size of the installer's initrd.
     """
     async with AsyncExitStack() as stack:
@@ -158,9 +166,16 @@ async def simulated_site(
             dns=dns,
             tftp=tftp,
         )
-        (directory / "site.toml").write_text(site_file(doors))
+        puppet = None
+        if with_puppet:
+            (directory / "puppet").mkdir()
+            port = addresses.free_port()
+            puppet = await stack.enter_async_context(
+                simulated_puppet(directory / "puppet", addresses.server, port)
+            )
+        (directory / "site.toml").write_text(site_file(doors, puppet))
         (directory / "proxy.toml").write_text(proxy_file(doors, boot_root, directory / "kea.lock"))
-        hosts = _hosts(count, _Surroundings(doors, kea, tree), seed, pace or Pace(), faults)
+        hosts = _hosts(count, _Surroundings(doors, kea, tree, puppet), seed, pace or Pace(), faults)
         for host in hosts:
             stack.push_async_callback(host.power_off)
 
@@ -171,13 +186,14 @@ async def simulated_site(
                 proxy_file=directory / "proxy.toml",
                 gateway_host=server,
                 gateway_port=doors.gateway_port,
+                gateway_tls=puppet.gateway if puppet else None,
                 prefect_host=server,
                 prefect_port=addresses.free_port(PREFECT_PORT),
                 # The proxy speaks to the gateway from the loopback's first address.
                 trusted_proxies=("127.0.0.1/32",),
             )
 
-        yield SimulatedSite(hosts, place, kea, dns, tftp, pulp, boot_root)
+        yield SimulatedSite(hosts, place, kea, dns, tftp, pulp, puppet, boot_root)
 
 
 def _hosts(

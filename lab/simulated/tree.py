@@ -32,6 +32,8 @@ FIRST_STAGES = {"PXELinux": "pxelinux.0", "PXEGrub2": "grub2/grubx64.efi"}
 INITRD_BYTES = 90_001
 """Of the installer, unless a site wants it as large as a real one."""
 PACKAGES = ("labos-base", "kernel-labos")
+"""What host groups ask for."""
+_ALL_PACKAGES = (*PACKAGES, "puppet-agent")
 _DISCOVERY = ("boot/fdi-image/vmlinuz0", "boot/fdi-image/initrd0.img")
 """Where foreman-discovery-image is unpacked to."""
 _REPO = "http://linux.duke.edu/metadata/repo"
@@ -74,9 +76,9 @@ def _make_tree(tree: Path, content: random.Random, initrd_bytes: int) -> Sequenc
     _write(tree / "images/install.img", content.randbytes(200_000))
     packages = "".join(
         _package(name, _write(tree / f"Packages/{name}.rpm", content.randbytes(20_000)))
-        for name in PACKAGES
+        for name in _ALL_PACKAGES
     )
-    primary = f'<metadata xmlns="{_COMMON}" packages="{len(PACKAGES)}">{packages}</metadata>'
+    primary = f'<metadata xmlns="{_COMMON}" packages="{len(_ALL_PACKAGES)}">{packages}</metadata>'
     digest = _write(tree / "repodata/primary.xml", primary.encode())
     repomd = (
         f'<repomd xmlns="{_REPO}"><data type="primary"><checksum type="sha256">{digest}</checksum>'

@@ -35,7 +35,7 @@ from inventory.database import AsyncSession, Sessions, make_engine, make_session
 from inventory.life import HostState
 from inventory.models import Build, Callback, CallbackKind, Effect, StepState
 from inventory.overview import ArrowRow, HostRow, arrows_of_host, fleet
-from lab.content import fill_pulp, rackrise
+from lab.content import fill_pulp, keep_puppet_certificate, rackrise
 from lab.demo import data_directory
 from lab.images import build as build_images
 from lab.namespace import run
@@ -44,7 +44,6 @@ from lab.pulp_install import ADMIN_PASSWORD
 from lab.qemu import Loader, Machine
 from lab.reach import reach
 from lab.real import BMC_CREDENTIALS, DOMAIN, REVERSE, RealSite, real_site
-from lab.site import PUPPET_CREDENTIALS
 from tasks.desired import build_token
 from tests.lab.real_world import boot_files, records, reservations
 
@@ -274,10 +273,12 @@ async def bring_up(name: str) -> AsyncIterator[Cycle]:
                 )
             if site.puppet is not None:
                 ours = site.puppet
-                await cycle.command(
-                    *("puppet", "credentials", PUPPET_CREDENTIALS),
-                    *("--certificate", str(ours.certificate), "--key", str(ours.key)),
-                    *("--ca", str(ours.ca)),
+                await keep_puppet_certificate(
+                    here.environment,
+                    certificate=ours.certificate,
+                    key=ours.key,
+                    ca=ours.ca,
+                    inside=site.namespace.command(),
                 )
             if setting.pulp:
                 await cycle.synchronise()
