@@ -32,6 +32,7 @@ from uuid import uuid4
 
 import psutil
 import sqlalchemy as sa
+from sqlmodel import col, select
 
 from benchmarks.callback_latency import make_site
 from deployments.postgres import running_postgres
@@ -98,7 +99,7 @@ async def make_puppet(sessions: Sessions, vardir: Path) -> None:
         session.add(puppet)
         await session.flush()
         (await session.get_one(HostGroup, group_id)).puppet_id = puppet.id
-        site = (await session.exec(sa.select(Site.id))).scalar_one()  # type: ignore[call-overload]
+        site = (await session.exec(select(Site.id))).one()
         session.add_all(
             Host(site_id=site, name=name_of(number), host_group_id=group_id)
             for number in range(HOSTS)
@@ -209,8 +210,9 @@ def _keep(file: Path, body: bytes) -> None:
 async def kept(sessions: Sessions) -> int:
     """How many reports the inventory has."""
     async with sessions() as session:
-        count = sa.select(sa.func.count()).where(Callback.kind == CallbackKind.PUPPET_REPORT)  # type: ignore[arg-type]
-        return int((await session.exec(count)).scalar_one())  # type: ignore[call-overload]
+        reports = col(Callback.kind) == CallbackKind.PUPPET_REPORT
+        counted = await session.exec(select(sa.func.count()).select_from(Callback).where(reports))
+        return counted.one()
 
 
 async def run(options: argparse.Namespace) -> tuple[Sent, int, int]:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from prefect.client.orchestration import PrefectClient
@@ -14,7 +15,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from lab.process import until
 from lab.site import PULP_CREDENTIALS, PUPPET_CREDENTIALS
 
-__all__ = ["fill_pulp", "keep_puppet_certificate", "rackrise"]
+__all__ = ["ClientCertificate", "fill_pulp", "keep_puppet_certificate", "rackrise"]
 
 _COMMAND_SECONDS = 60.0
 _SYNC_SECONDS = 60.0
@@ -47,13 +48,17 @@ async def rackrise(
     return printed.decode()
 
 
+@dataclass(frozen=True)
+class ClientCertificate:
+    """Files by which a Puppet server's CA knows Rackrise."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+
+
 async def keep_puppet_certificate(
-    environment: Mapping[str, str],
-    *,
-    certificate: Path,
-    key: Path,
-    ca: Path,
-    inside: Sequence[str] = (),
+    environment: Mapping[str, str], ours: ClientCertificate, *, inside: Sequence[str] = ()
 ) -> None:
     """Keep our certificate for the lab's Puppet, as an operator would.
 
@@ -62,7 +67,7 @@ async def keep_puppet_certificate(
     """
     await rackrise(
         *("puppet", "credentials", PUPPET_CREDENTIALS),
-        *("--certificate", str(certificate), "--key", str(key), "--ca", str(ca)),
+        *("--certificate", str(ours.certificate), "--key", str(ours.key), "--ca", str(ours.ca)),
         environment=environment,
         inside=inside,
     )

@@ -10,7 +10,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,7 +27,7 @@ from integrations.pulp import PulpSettings
 from inventory.database import Sessions, make_engine, make_sessions
 from inventory.models import now
 from inventory.overview import arrows_of_fleet, fleet
-from lab.content import fill_pulp
+from lab.content import ClientCertificate, fill_pulp, keep_puppet_certificate
 from lab.images import build
 from lab.qemu import Loader
 from lab.real import real_site
@@ -60,6 +60,8 @@ class Options:
     keep: bool
     pulp: bool
     """Whether hosts install from a Pulp instead of a plain server."""
+    puppet: bool
+    """Whether a Puppet server configures them."""
     deadline: float
     """Seconds from power-on."""
 
@@ -81,25 +83,56 @@ def data_directory() -> Iterator[Path]:
         shutil.rmtree(directory)
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """A site, and what Rackrise must be given to speak to its Pulp and its Puppet."""
+
+    site: LabSite
+    pulp: PulpSettings | None
+    certificate: ClientCertificate | None
+
+    async def hand_over(self, here: Up, inside: Sequence[str], console: Console) -> None:
+        """Give Rackrise credentials and have Pulp filled, as an operator would."""
+        if self.certificate is not None:
+            await keep_puppet_certificate(here.environment, self.certificate, inside=inside)
+        if self.pulp is not None:
+            console.print("Having Pulp get the tree, as `rackrise content sync` does.")
+            await fill_pulp(
+                here.environment,
+                user=self.pulp.user,
+                password=self.pulp.password.get_secret_value(),
+                api_url=f"{here.prefect_url}/api",
+                inside=inside,
+            )
+
+
 @asynccontextmanager
-async def _site(
-    options: Options, console: Console
-) -> AsyncIterator[tuple[LabSite, PulpSettings | None]]:
-    """The site, and how its Pulp is reached if it has one."""
+async def _site(options: Options, console: Console) -> AsyncIterator[_Shown]:
     if options.site is Site.SIMULATED:
-        async with simulated_site(options.hosts, seed=options.seed, with_pulp=options.pulp) as site:
-            yield site, site.pulp.settings() if site.pulp else None
+        async with simulated_site(
+            options.hosts,
+            seed=options.seed,
+            with_pulp=options.pulp,
+            with_puppet=options.puppet,
+        ) as site:
+            pulp = site.pulp.settings() if site.pulp else None
+            yield _Shown(site, pulp, site.puppet.client if site.puppet else None)
         return
     console.print("Building what machines boot and install, where the cache lacks it.")
     images = await build()
     loaders = list(islice(cycle((Loader.IPXE, Loader.PXELINUX)), options.hosts))
     # Sockets lie in it, and their paths must be short.
     with tempfile.TemporaryDirectory(prefix="rackrise-lab-", dir="/var/lib") as directory:
-        name = f"rackrise{os.getpid()}"
         async with real_site(
-            Path(directory), images, name=name, loaders=loaders, with_pulp=options.pulp
+            Path(directory),
+            images,
+            name=f"rackrise{os.getpid()}",
+            loaders=loaders,
+            with_pulp=options.pulp,
+            with_puppet=loaders if options.puppet else (),
         ) as real:
-            yield real.lab_site, real.pulp.settings() if real.pulp else None
+            pulp = real.pulp.settings() if real.pulp else None
+            yield _Shown(real.lab_site, pulp, real.puppet.client if real.puppet else None)
 
 
 async def demo(options: Options, console: Console) -> int:
@@ -112,19 +145,11 @@ async def demo(options: Options, console: Console) -> int:
     async with AsyncExitStack() as stack:
         data = stack.enter_context(data_directory())
         console.print(f"A {options.site} site with {options.hosts} hosts, seed {options.seed}.")
-        site, pulp = await stack.enter_async_context(_site(options, console))
+        shown = await stack.enter_async_context(_site(options, console))
         console.print("Starting database, Prefect server, gateway, worker and proxy.")
-        place = site.place(data)
+        site, place = shown.site, shown.site.place(data)
         here = await stack.enter_async_context(up(place))
-        if pulp is not None:
-            console.print("Having Pulp get the tree, as `rackrise content sync` does.")
-            await fill_pulp(
-                here.environment,
-                user=pulp.user,
-                password=pulp.password.get_secret_value(),
-                api_url=f"{here.prefect_url}/api",
-                inside=place.inside,
-            )
+        await shown.hand_over(here, place.inside, console)
         engine = make_engine(here.environment["RACKRISE_DATABASE_URL"], pool_size=2)
         stack.push_async_callback(engine.dispose)
         sessions = make_sessions(engine)
@@ -285,6 +310,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Of the delays of a simulated site.")] = 1,
     keep: Annotated[bool, typer.Option("--keep", help="Stay to be looked at.")] = False,
     pulp: Annotated[bool, typer.Option("--pulp", help="Hosts install from a Pulp.")] = False,
+    puppet: Annotated[bool, typer.Option("--puppet", help="Puppet configures hosts.")] = False,
     deadline: Annotated[float, typer.Option(help="Seconds from power-on.")] = 0,
 ) -> None:
     """Take blank hosts from power-on to in operation, and show every arrow."""
@@ -292,7 +318,7 @@ def main(
         raise typer.BadParameter("the real site needs root on Debian: use --site simulated")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     patience = deadline or {Site.REAL: 600.0 + 300 * hosts, Site.SIMULATED: 60.0 + 3 * hosts}[site]
-    options = Options(site, hosts, seed, keep, pulp, patience)
+    options = Options(site, hosts, seed, keep, pulp, puppet, patience)
     console = Console()
     try:
         code = asyncio.run(_until_told(options, console))

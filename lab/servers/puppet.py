@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 
 from lab.cache import Cache, key
+from lab.content import ClientCertificate
 from lab.namespace import Namespace, run
 from lab.process import Running, free_port, running
 from lab.reach import reach
@@ -83,6 +84,11 @@ class PuppetServer:
     def key(self) -> Path:
         """Of Rackrise's certificate."""
         return self.directory / f"conf/ssl/private_keys/{ORCHESTRATOR}.pem"
+
+    @property
+    def client(self) -> ClientCertificate:
+        """What Rackrise speaks to the CA with."""
+        return ClientCertificate(self.certificate, self.key, self.ca)
 
     @property
     def server_certificate(self) -> tuple[Path, Path]:

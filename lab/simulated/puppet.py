@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AttributeOID, NameOID
 
 from deployments.up import GatewayTls
-from lab.authority import Authority, Pair
+from lab.authority import Authority
+from lab.content import ClientCertificate
 from lab.doubles.puppet import PuppetDouble
 from lab.process import until
 from serving.listeners import Listener, served, tcp_socket, tls_context, url_of
@@ -44,9 +45,8 @@ class SimulatedPuppet:
 
     url: str
     gateway: GatewayTls
-    ours: Pair
-    """Rackrise's certificate for its CA."""
-    ca: Path
+    client: ClientCertificate
+    """What Rackrise speaks to its CA with."""
     double: PuppetDouble
     _agents: httpx.AsyncClient
     _gateway: httpx.AsyncClient
@@ -127,8 +127,7 @@ async def simulated_puppet(
         puppet = SimulatedPuppet(
             url=url_of(listener),
             gateway=GatewayTls(gateway_port, ours.certificate, ours.key, authority.file),
-            ours=ours,
-            ca=authority.file,
+            client=ClientCertificate(ours.certificate, ours.key, authority.file),
             double=double,
             _agents=agents,
             _gateway=gateway,

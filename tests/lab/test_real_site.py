@@ -272,13 +272,8 @@ async def bring_up(name: str) -> AsyncIterator[Cycle]:
                     RACKRISE_BMC_PASSWORD=site.bmc.password,
                 )
             if site.puppet is not None:
-                ours = site.puppet
                 await keep_puppet_certificate(
-                    here.environment,
-                    certificate=ours.certificate,
-                    key=ours.key,
-                    ca=ours.ca,
-                    inside=site.namespace.command(),
+                    here.environment, site.puppet.client, inside=site.namespace.command()
                 )
             if setting.pulp:
                 await cycle.synchronise()

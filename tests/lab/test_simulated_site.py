@@ -97,14 +97,8 @@ async def running() -> AsyncIterator[Running]:
         stack.push_async_callback(engine.dispose)
         started = Running(site, here, make_sessions(engine))
         await started.fill_pulp()
-        puppet = site.puppet
-        assert puppet is not None
-        await keep_puppet_certificate(
-            here.environment,
-            certificate=puppet.ours.certificate,
-            key=puppet.ours.key,
-            ca=puppet.ca,
-        )
+        assert site.puppet is not None
+        await keep_puppet_certificate(here.environment, site.puppet.client)
         for host in site.hosts:
             await host.power_on()
         yield started
