@@ -20,6 +20,7 @@ from inventory.models import Build, Callback, CallbackKind, Host
 
 __all__ = ["forget_reports", "keep_puppet_facts", "keep_report", "known_reports"]
 
+_INSTALLED = 27
 _RUNS_ITSELF = frozenset({HostState.INSTALLED, HostState.FIRST_BOOT})
 
 
@@ -44,7 +45,8 @@ async def keep_puppet_facts(
     """
     await keep_facts(session, host.id, "puppet", values, at)
     build = await _running(session, host)
-    if build is None:
+    # Puppet still has the facts of a former life of the name, and tells them until it has new ones.
+    if build is None or (collected is not None and collected < build.opened_at):
         return
     when = f", collected at {collected:%H:%M:%S}" if collected else ""
     await steps.finish(
@@ -58,7 +60,14 @@ async def keep_puppet_facts(
 
 
 async def keep_report(
-    session: AsyncSession, host: Host, key: str, body: str, *, source: str, at: datetime
+    session: AsyncSession,
+    host: Host,
+    key: str,
+    body: str,
+    *,
+    source: str,
+    at: datetime,
+    told_at: datetime | None = None,
 ) -> bool:
     """Keep a report; whoever waits for it is woken.
 
@@ -69,11 +78,17 @@ async def keep_report(
         body: as received.
         source: name of the Puppet that told, or kept, it.
         at: the present.
+        told_at: when Puppet was told; None: now. A report that is older than the system that runs
+            now says nothing of it.
 
     Returns:
         False if it was known already.
     """
     build = await _running(session, host)
+    if build is not None and told_at is not None:
+        installed = (await steps.states(session, [build.id]))[build.id][_INSTALLED].ended_at
+        if installed is None or told_at < installed:
+            build = None
     kept = await callbacks.keep(
         session,
         kind=CallbackKind.PUPPET_REPORT,

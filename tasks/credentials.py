@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from prefect.blocks.core import Block
 from pydantic import SecretStr, ValidationError
@@ -21,6 +22,9 @@ __all__ = [
     "pulp_settings",
     "puppet_settings",
 ]
+
+
+Credentials = TypeVar("Credentials", bound=Block)
 
 
 class PowerCredentials(Block):
@@ -82,19 +86,29 @@ class PuppetCredentials(Block):
     """Puppet's CA, root and intermediate, as PEM."""
 
 
+async def _loaded(kind: type[Credentials], name: str, whose: str, command: str) -> Credentials:
+    """Load a block.
+
+    Raises:
+        Problem: there is none of this name.
+    """
+    try:
+        block: Credentials = await kind.aload(name)
+    except ValueError as error:
+        raise Problem(
+            f"there are no {whose} credentials {name!r} in Prefect",
+            f"Make them with `rackrise {command} credentials`; then retry.",
+        ) from error
+    return block
+
+
 async def puppet_settings(puppet: Puppet) -> PuppetSettings:
     """Complete a Puppet's settings with the certificate of the block that it names.
 
     Raises:
         Problem: there is no such block.
     """
-    try:
-        block: PuppetCredentials = await PuppetCredentials.aload(puppet.credentials)
-    except ValueError as error:
-        raise Problem(
-            f"there are no Puppet credentials {puppet.credentials!r} in Prefect",
-            "Make them with `rackrise puppet credentials`; then retry.",
-        ) from error
+    block = await _loaded(PuppetCredentials, puppet.credentials, "Puppet", "puppet")
     return PuppetSettings(
         url=puppet.url, ca=block.ca, certificate=block.certificate, key=block.private_key
     )
@@ -106,13 +120,7 @@ async def pulp_settings(pulp: Pulp) -> PulpSettings:
     Raises:
         Problem: there is no such block.
     """
-    try:
-        block: PulpCredentials = await PulpCredentials.aload(pulp.credentials)
-    except ValueError as error:
-        raise Problem(
-            f"there are no Pulp credentials {pulp.credentials!r} in Prefect",
-            "Make them with `rackrise content credentials`; then retry.",
-        ) from error
+    block = await _loaded(PulpCredentials, pulp.credentials, "Pulp", "content")
     return PulpSettings(
         url=pulp.url,
         api_root=pulp.api_root,
@@ -130,13 +138,7 @@ async def power_settings(bmc: Bmc) -> PowerSettings:
     Raises:
         Problem: there is no such block, or the settings are not valid with it.
     """
-    try:
-        block: PowerCredentials = await PowerCredentials.aload(bmc.credentials)
-    except ValueError as error:
-        raise Problem(
-            f"there are no power credentials {bmc.credentials!r} in Prefect",
-            "Make them with `rackrise bmc credentials`; then retry.",
-        ) from error
+    block = await _loaded(PowerCredentials, bmc.credentials, "power", "bmc")
     settings = {**bmc.settings, "kind": bmc.kind, "user": block.user}
     secrets = {"password": block.password, "private_key": block.private_key}
     settings |= {key: secret for key, secret in secrets.items() if secret is not None}

@@ -13,7 +13,7 @@ from prefect import get_run_logger, task
 from pydantic import BaseModel
 from sqlmodel import select
 
-from integrations.errors import OutsideError
+from integrations.errors import OutsideError, Unavailable
 from integrations.puppet import (
     BadReport,
     BadRequest,
@@ -158,12 +158,19 @@ async def look_at_certificates(company: Company) -> Company:
 
 
 async def _settle(found: Collection[BuildContext]) -> None:
-    for context in found:
-        if context.puppet is None:
-            continue
+    away: set[int] = set()
+    await asyncio.gather(*(_settle_calmly(one, one.puppet, away) for one in found if one.puppet))
+
+
+async def _settle_calmly(context: BuildContext, puppet: Puppet, away: set[int]) -> None:
+    async with means().admission.gate(SYSTEM, puppet.name):
+        if puppet.id in away:
+            return  # one host has waited for its answer; the others need not do so too
         try:
-            await _settle_one(context, context.puppet)
+            await _settle_one(context, puppet)
         except (OutsideError, Problem) as error:
+            if isinstance(error, Unavailable | Problem):
+                away.add(puppet.id)
             get_run_logger().warning("%s: %s", context.host.name, error)
 
 
@@ -282,6 +289,11 @@ async def _judge(context: BuildContext) -> Seen:
     said = verdict(report)
     if not said.configured:
         raise Problem(f"Puppet has not configured {name}: {said.reason}", _ADVICE)
+    m = means()
+    async with m.sessions.begin() as session:
+        # Without facts there is no catalog; they may have been lost, or the host's clock be wrong.
+        seen = "Puppet has compiled a catalog from them"
+        await steps.imply(session, context.build.id, (31, 32), seen=seen, at=m.clock())
     return Seen(f"{said.reason}, from Puppet {told.remote}, {_version(report)}")
 
 
@@ -341,8 +353,17 @@ async def _collect_host(
             return 0
         missed = named.keys() - await known_reports(session, host.id, named.keys())
         for key in missed:
-            body = named[key].body.decode(errors="replace")
-            await keep_report(session, host, key, body, source=puppet.name, at=m.clock())
+            one = named[key]
+            body = one.body.decode(errors="replace")
+            await keep_report(
+                session,
+                host,
+                key,
+                body,
+                source=puppet.name,
+                at=m.clock(),
+                told_at=one.written,
+            )
     if missed:
         await _collect_facts(puppet, store, host.id, certname)
     return len(missed)

@@ -29,6 +29,8 @@ class Stored:
     certname: str
     body: bytes
     """YAML, with the one tag of its root."""
+    written: datetime
+    """When the server kept it, by the clock of its file system."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def _kept(directory: Path, since: datetime) -> Iterator[Stored]:
         if written < since:
             continue
         if (body := _content(file)) is not None:
-            yield Stored(directory.name, body)
+            yield Stored(directory.name, body, written)
 
 
 def _content(file: Path) -> bytes | None:

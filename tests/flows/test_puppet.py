@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,6 +20,7 @@ from sqlmodel import select
 
 from flows.attend import attend
 from flows.first_boot import first_boot
+from integrations.errors import Unavailable
 from integrations.puppet import CertificateState, PuppetCa, PuppetSettings, identify
 from inventory import claims, hosts
 from inventory.arrows import Phase
@@ -358,6 +360,38 @@ async def test_what_was_told_while_nobody_listened_is_found_at_the_server(
     assert await collect_reports.fn() == 0, "it is known now"
 
 
+async def test_what_a_former_life_has_left_at_the_server_is_no_word_of_this_one(
+    world: Puppeted,
+) -> None:
+    await at(world, HostState.FIRST_BOOT)
+    await told_first(world)
+    kept = world.vardir / "reports" / world.name
+    kept.mkdir()
+    old = kept / "202611260001.yaml"
+    old.write_text(report("report.changed.n1.yaml", world.name))
+    hours_ago = (now() - timedelta(hours=3)).timestamp()
+    os.utime(old, (hours_ago, hours_ago))
+    assert await collect_reports.fn() == 1
+    assert await phases(world) == []
+    async with world.bench.database.sessions.begin() as session:
+        host = await hosts.named(session, world.name)
+        long_ago = now() - timedelta(days=1)
+        await keep_puppet_facts(session, host, {"a": 1}, collected=long_ago, source="x", at=now())
+    assert (await world.bench.steps(world.name))[31].state is StepState.PENDING
+
+
+async def test_a_ca_that_is_away_is_waited_for_once_and_not_for_each_host(
+    world: Puppeted,
+) -> None:
+    await at(world, HostState.INSTALLING)
+    for number in range(60, 80):  # beyond those that are at the shared CA
+        await world.bench.at(number, HostState.INSTALLING)
+    away = Away()
+    use(replace(world.bench.means, puppets=away))
+    await settle_certificates.fn()
+    assert 1 <= away.asked <= 16, "those that were under way together"
+
+
 async def test_silence_of_puppet_holds_the_host(world: Puppeted) -> None:
     await at(world, HostState.FIRST_BOOT)
     await world.has_signed()
@@ -388,6 +422,18 @@ class Only:
 
     async def of(self, puppet: Puppet) -> PuppetCa:
         return self.ca
+
+
+@dataclass
+class Away:
+    """A CA that does not answer."""
+
+    asked: int = 0
+
+    async def of(self, puppet: Puppet) -> PuppetCa:
+        self.asked += 1
+        await asyncio.sleep(0.05)
+        raise Unavailable(system="Puppet CA", address=puppet.url, operation="answer", said="no")
 
 
 async def told_first(world: Puppeted) -> None:
