@@ -9,8 +9,8 @@ from prefect import flow
 from flows.travel import travelling
 from inventory.arrows import Phase
 from tasks.boot import end_network_installation
+from tasks.certificates import look_at_certificates
 from tasks.dhcp import check_install_leases
-from tasks.puppet import look_at_certificates
 
 __all__ = ["anaconda_build"]
 

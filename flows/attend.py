@@ -5,7 +5,8 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 
 from tasks.attend import hold_overdue
-from tasks.puppet import collect_reports, settle_certificates
+from tasks.certificates import settle_certificates
+from tasks.puppet import collect_reports
 
 __all__ = ["attend"]
 

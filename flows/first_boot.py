@@ -8,9 +8,10 @@ from prefect import flow
 
 from flows.travel import travelling
 from inventory.arrows import Phase
+from tasks.certificates import check_certificates
 from tasks.dhcp import check_first_boot_leases
 from tasks.hosts import judge_first_boot
-from tasks.puppet import check_certificates, judge_puppet
+from tasks.puppet import judge_puppet
 from tasks.repositories import compare_repositories
 
 __all__ = ["first_boot"]

@@ -9,11 +9,11 @@ from prefect import flow
 from flows.travel import Wish, travelling
 from inventory.arrows import Phase
 from tasks.boot import fetch_boot_files, write_boot_configs
+from tasks.certificates import clean_certificates
 from tasks.dhcp import reserve_in_dhcp, take_addresses
 from tasks.dns import create_dns_records
 from tasks.kickstart import check_kickstarts
 from tasks.power import order_reboot
-from tasks.puppet import clean_certificates
 
 __all__ = ["inception"]
 

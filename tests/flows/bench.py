@@ -68,7 +68,7 @@ from lab.doubles.tftp import TftpDouble
 from lab.tsig import OWNER
 from proxy.app import create_app, in_process
 from proxy.settings import DhcpSettings, DiscoverySettings, ProxySettings, TftpSettings
-from tasks import boot, company, content, dhcp, kickstart, power, puppet, repositories
+from tasks import boot, certificates, company, content, dhcp, kickstart, power, puppet, repositories
 from tasks import dns as dns_tasks
 from tasks import hosts as host_tasks
 from tasks.means import Deadlines, Means, use
@@ -351,9 +351,8 @@ def tasks_of(*modules: ModuleType) -> list[Task[..., Any]]:
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries as many as ever, and at once."""
-    for one in tasks_of(
-        boot, content, dhcp, dns_tasks, host_tasks, kickstart, power, puppet, repositories
-    ):
+    speakers = (boot, certificates, content, dhcp, dns_tasks, host_tasks, kickstart, power)
+    for one in tasks_of(*speakers, puppet, repositories):
         monkeypatch.setattr(one, "retry_delay_seconds", None)
         monkeypatch.setattr(one, "retry_jitter_factor", None)
 
@@ -366,7 +365,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
             if isinstance(one, Task):
                 monkeypatch.setattr(module, name, one.fn)
     monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", str(uuid4()))
-    for speaker in (attend, company, puppet, repositories, travel):
+    for speaker in (attend, certificates, company, puppet, repositories, travel):
         monkeypatch.setattr(speaker, "get_run_logger", lambda: logging.getLogger("flow"))
     for told_to_prefect in ("_name_run", "_list_travellers"):
         monkeypatch.setattr(travel, told_to_prefect, AsyncMock())

@@ -41,9 +41,10 @@ from inventory.models import (
 from inventory.puppet import forget_reports, keep_puppet_facts, keep_report
 from tasks import desired
 from tasks.attend import hold_overdue
+from tasks.certificates import clean_certificates, settle_certificates
 from tasks.company import Company, NothingDone, Traveller
 from tasks.means import use
-from tasks.puppet import clean_certificates, collect_reports, settle_certificates
+from tasks.puppet import collect_reports
 from tests.flows.bench import Bench
 from tests.integrations.puppet.sites import SITES, Site, csr
 
