@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from uuid import UUID
@@ -140,8 +141,10 @@ class _Bar:
         self._shown_at = time.monotonic()
         description = f"{self._tree} into Pulp: {words}"
         if self._id is None:
+            # Without a key only its run would show it. Prefect's keys have few letters.
+            key = f"content-{re.sub('[^a-z0-9]+', '-', self._tree.lower()).strip('-')}"
             self._id = await acreate_progress_artifact(
-                progress=self._percent, description=description
+                progress=self._percent, key=key, description=description
             )
         else:
             await aupdate_progress_artifact(

@@ -12,7 +12,6 @@ from sqlmodel import select
 from integrations.errors import OutsideError
 from integrations.puppet import (
     BadReport,
-    Report,
     ReportStore,
     Stored,
     identify,
@@ -58,12 +57,7 @@ async def _judge(context: BuildContext) -> Seen:
         # Without facts there is no catalog; they may have been lost, or the host's clock be wrong.
         seen = "Puppet has compiled a catalog from them"
         await steps.imply(session, context.build.id, (31, 32), seen=seen, at=m.clock())
-    return Seen(f"{said.reason}, from Puppet {told.remote}, {_version(report)}")
-
-
-def _version(report: Report) -> str:
-    version = report.configuration_version or "of unknown version"
-    return f"catalog {version}"
+    return Seen(f"{said.reason}, told by Puppet {told.remote}")
 
 
 @task(name="Collect what Puppet servers have kept (33, 34)", persist_result=False)

@@ -141,6 +141,7 @@ async def test_a_sync_shows_how_far_it_is_in_prefect(running: Running) -> None:
         bars = [one for one in await client.read_artifacts() if one.type == "progress"]
     (said,) = (one.description for one in bars)
     assert said == "labos into Pulp: version 1 is new, served at labos/1"
+    assert [one.key for one in bars] == ["content-labos"]
     assert [one.data for one in bars] == [100.0]
 
 
