@@ -56,7 +56,8 @@ async def give_kickstart(
     # The installer starts from nothing at each fetch; the limit above keeps that from going on.
     build.deadline = at + timedelta(minutes=context.group.install_minutes)
     build.kickstarts += 1
-    await release_key(session, build)
+    if context.puppet is not None and build.kickstarts > 1:
+        await release_key(session, build)
     await move(session, host, Event.KICKSTART, at)
     seen = f"kickstart given to {remote}"
     await steps.finish(session, build.id, (20, 21), evidence=Evidence.OBSERVED, seen=seen, at=at)

@@ -125,10 +125,8 @@ async def waiting(session: AsyncSession) -> list[UUID]:
 async def release_key(session: AsyncSession, build: Build) -> None:
     """A host begins its installation once more, and will come with a new key.
 
-    What was signed for the former one is in its way until it is cleaned.
+    What was signed for the former one is in its way until it is cleaned, by whomever it was signed.
     """
-    if build.certificate_key is None:
-        return
     build.certificate_key, build.certificate_stale = None, True
     await session.flush()
     # What was seen of the arrow is over with it.

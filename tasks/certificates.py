@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 SYSTEM = "Puppet CA"
+_ARROW = 24
 
 
 class Certificate(BaseModel):
@@ -155,22 +156,33 @@ async def _settle_calmly(context: BuildContext, puppet: Puppet, away: set[int]) 
             if isinstance(error, Unavailable | Problem):
                 away.add(puppet.id)
             get_run_logger().warning("%s: %s", context.host.name, error)
+            async with means().sessions.begin() as session:
+                await steps.note(session, context.build.id, _ARROW, str(error))
 
 
 async def _settle_one(context: BuildContext, puppet: Puppet) -> None:
     m, name = means(), context.host.name
     ca = await m.puppets.of(puppet)
+    there = await ca.status(name)
     if context.build.certificate_stale:
-        await ca.clean(name)
+        if there is not None and there.state is not CertificateState.REQUESTED:
+            await ca.clean(name)
+            there = None
+            get_run_logger().info("%s installs anew: its former certificate is cleaned", name)
         async with m.sessions.begin() as session:
             (await builds.lock_build(session, context.build.id)).certificate_stale = False
-        get_run_logger().info("%s installs anew: its first certificate is cleaned", name)
-    there = await ca.status(name)
     if there is not None and there.state is CertificateState.REQUESTED:
         there = await _answer(context, puppet, ca, there)
     if there is not None and there.state is CertificateState.SIGNED:
         async with m.sessions.begin() as session:
-            await _signed(session, context, there, ca)
+            await steps.finish(
+                session,
+                context.build.id,
+                _ARROW,
+                evidence=Evidence.OBSERVED,
+                seen=f"{there}, at {ca.settings.url}",
+                at=m.clock(),
+            )
 
 
 async def _answer(
@@ -220,31 +232,19 @@ async def _answer(
     return signed
 
 
-async def _signed(
-    session: Any, context: BuildContext, there: CertificateStatus, ca: PuppetCa
-) -> None:
-    await steps.finish(
-        session,
-        context.build.id,
-        24,
-        evidence=Evidence.OBSERVED,
-        seen=f"{there}, at {ca.settings.url}",
-        at=means().clock(),
-    )
-
-
 @task(**step("Check the certificate (24)"))
 async def check_certificates(company: Company) -> Company:
     """Make sure that the CA has signed each host, now that it has run its agent."""
-    return await each(company, (24,), _check)
+    return await each(company, (_ARROW,), _check)
 
 
 async def _check(context: BuildContext) -> Seen:
     puppet, name = context.puppet, context.host.name
     if puppet is None:
         raise Problem(f"the host group of {name} has no Puppet any more", "Retry.")
-    ca = await means().puppets.of(puppet)
-    there = await ca.status(name)
+    m = means()
+    async with m.admission.gate(SYSTEM, puppet.name):
+        there = await (await m.puppets.of(puppet)).status(name)
     if there is None or there.state is not CertificateState.SIGNED:
         raise Problem(
             f"Puppet's CA at {puppet.url} has {there.state if there else 'nothing'} of {name}",

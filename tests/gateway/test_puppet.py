@@ -177,9 +177,11 @@ async def test_a_host_that_installs_anew_waits_until_its_first_certificate_is_cl
 ) -> None:
     _, build = await world.host(1, HostState.INSTALLING)
     secret = certificate_token(token(1))
+    client = world.client()
+    assert (await client.get(f"/unattended/provision?token={token(1)}")).status_code == 200
+    assert not (await world.build(build)).certificate_stale, "the first try has nothing before it"
     await server.post(f"/puppet/autosign/{NAME}", content=request_of(secret=secret))
-    kickstart = await world.client().get(f"/unattended/provision?token={token(1)}")
-    assert kickstart.status_code == 200
+    assert (await client.get(f"/unattended/provision?token={token(1)}")).status_code == 200
     kept = await world.build(build)
     assert (kept.certificate_key, kept.certificate_stale) == (None, True)
     again = await server.post(f"/puppet/autosign/{NAME}", content=request_of(secret=secret))
