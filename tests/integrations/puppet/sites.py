@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import httpx
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -19,7 +18,7 @@ from cryptography.x509.oid import AttributeOID, NameOID
 
 from integrations.puppet import PuppetCa, PuppetSettings
 from lab.doubles.puppet import PuppetDouble
-from lab.servers.puppet import PuppetServer, puppet
+from lab.servers.puppet import PuppetServer
 
 _NUMBERS = count(1)
 DOUBLE = PuppetSettings(url="https://puppet.example.test:8140", ca="", certificate="", key="")
@@ -85,12 +84,15 @@ def settings_of(server: PuppetServer, **changes: object) -> PuppetSettings:
 
 
 @asynccontextmanager
-async def real_site() -> AsyncIterator[Site]:
-    with TemporaryDirectory(prefix="puppet-") as directory:
-        async with puppet(Path(directory)) as server, PuppetCa(settings_of(server)) as ca:
-            tls = ssl.create_default_context(cafile=server.ca)
-            async with httpx.AsyncClient(verify=tls, base_url=server.here, timeout=60) as agent:
-                yield Site(ca, agent, server)
+async def real_site(server: PuppetServer) -> AsyncIterator[Site]:
+    async with PuppetCa(settings_of(server)) as ca:
+        tls = ssl.create_default_context(cafile=server.ca)
+        async with httpx.AsyncClient(verify=tls, base_url=server.here, timeout=60) as agent:
+            yield Site(ca, agent, server)
 
 
-SITES = {"double": double_site, "puppetserver": real_site}
+def site_for(request: pytest.FixtureRequest) -> AbstractAsyncContextManager[Site]:
+    """The site that a fixture's parameter names."""
+    if request.param == "double":
+        return double_site()
+    return real_site(request.getfixturevalue("puppet_server"))
