@@ -18,13 +18,11 @@ from pathlib import Path
 import asyncpg  # type: ignore[import-untyped]
 import httpx
 import pytest
-from anyio.from_thread import start_blocking_portal
 from sqlmodel import SQLModel
 
 from deployments.postgres import PostgresUrls, running_postgres
 from inventory import models  # noqa: F401  the tables enter the metadata by being imported
 from inventory.database import Sessions, make_engine, make_sessions, migrate
-from lab.servers.puppet import PuppetServer, puppet
 
 pytest_plugins = ["tests.skips"]
 
@@ -53,18 +51,6 @@ def postgres() -> Iterator[PostgresUrls]:
     """A running server for the whole test run."""
     with data_directory() as data, running_postgres(data, durable=False) as urls:
         yield urls
-
-
-@pytest.fixture(scope="session")
-def puppet_server() -> Iterator[PuppetServer]:
-    """A real Puppet server whose requests wait to be signed, for the whole test run."""
-    with (
-        tempfile.TemporaryDirectory(prefix="puppet-") as directory,
-        start_blocking_portal() as portal,
-    ):
-        started = puppet(Path(directory))
-        with portal.wrap_async_context_manager(started) as server:
-            yield server
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ from tasks.company import Company, NothingDone, Traveller
 from tasks.means import use
 from tasks.puppet import collect_reports
 from tests.flows.bench import Bench
-from tests.integrations.puppet.sites import Site, csr, site_for
+from tests.integrations.puppet.sites import SITES, Site, csr
 
 # The first one on a machine makes a CA.
 pytestmark = [pytest.mark.usefixtures("bare"), pytest.mark.timeout(600)]
@@ -73,7 +73,7 @@ class Shared:
 def shared(request: pytest.FixtureRequest) -> Iterator[Shared]:
     with (
         start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(site_for(request)) as site,
+        portal.wrap_async_context_manager(SITES[request.param]()) as site,
     ):
         yield Shared(site, portal)
 

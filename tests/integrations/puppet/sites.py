@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -18,7 +19,7 @@ from cryptography.x509.oid import AttributeOID, NameOID
 
 from integrations.puppet import PuppetCa, PuppetSettings
 from lab.doubles.puppet import PuppetDouble
-from lab.servers.puppet import PuppetServer
+from lab.servers.puppet import PuppetServer, puppet
 
 _NUMBERS = count(1)
 DOUBLE = PuppetSettings(url="https://puppet.example.test:8140", ca="", certificate="", key="")
@@ -84,15 +85,12 @@ def settings_of(server: PuppetServer, **changes: object) -> PuppetSettings:
 
 
 @asynccontextmanager
-async def real_site(server: PuppetServer) -> AsyncIterator[Site]:
-    async with PuppetCa(settings_of(server)) as ca:
-        tls = ssl.create_default_context(cafile=server.ca)
-        async with httpx.AsyncClient(verify=tls, base_url=server.here, timeout=60) as agent:
-            yield Site(ca, agent, server)
+async def real_site() -> AsyncIterator[Site]:
+    with TemporaryDirectory(prefix="puppet-") as directory:
+        async with puppet(Path(directory)) as server, PuppetCa(settings_of(server)) as ca:
+            tls = ssl.create_default_context(cafile=server.ca)
+            async with httpx.AsyncClient(verify=tls, base_url=server.here, timeout=60) as agent:
+                yield Site(ca, agent, server)
 
 
-def site_for(request: pytest.FixtureRequest) -> AbstractAsyncContextManager[Site]:
-    """The site that a fixture's parameter names."""
-    if request.param == "double":
-        return double_site()
-    return real_site(request.getfixturevalue("puppet_server"))
+SITES = {"double": double_site, "puppetserver": real_site}

@@ -23,8 +23,8 @@ pytestmark = [
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(puppet_server: PuppetServer) -> AsyncIterator[Site]:
-    async with real_site(puppet_server) as opened:
+async def site() -> AsyncIterator[Site]:
+    async with real_site() as opened:
         yield opened
 
 

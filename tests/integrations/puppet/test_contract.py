@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from integrations.errors import Refused
 from integrations.puppet import CertificateState, read_request
-from tests.integrations.puppet.sites import Site, csr, new_name, site_for
+from tests.integrations.puppet.sites import SITES, Site, csr, new_name
 
 # The first one on a machine makes the CA; a start of Java takes up to minutes on a slow one.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)
     params=["double", pytest.param("puppetserver", marks=pytest.mark.servers)],
 )
 async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
-    async with site_for(request) as opened:
+    async with SITES[request.param]() as opened:
         yield opened
 
 
