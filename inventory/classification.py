@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,23 @@ from inventory.models import Classification, Domain, Host, HostGroup, HostOverri
 
 __all__ = ["Answer", "answer_for", "changes", "keep"]
 
+_SAME_IN_RUBY = re.compile(r"[A-Za-z_][A-Za-z0-9_./:-]*")
+"""What Python and Ruby both read as a string without quotes, but for these words in any case."""
+_NO_STRING = frozenset({"yes", "no", "true", "false", "on", "off", "null"})
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes for Puppet, whose Ruby reads ``:80`` as a symbol and ``1,234`` as a number."""
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    plain = _SAME_IN_RUBY.fullmatch(text) and text.lower() not in _NO_STRING
+    style = None if plain else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
 
 class Answer(BaseModel):
     """The answer of an external node classifier (contract: ``puppet.md``, section 5)."""
@@ -31,7 +49,8 @@ class Answer(BaseModel):
 
     def yaml(self) -> str:
         """As Puppet reads it; the same answer is always the same text."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=True, allow_unicode=True)
+        values = self.model_dump(mode="json")
+        return yaml.dump(values, Dumper=_Dumper, sort_keys=True, allow_unicode=True)
 
 
 async def answer_for(session: AsyncSession, host: Host) -> Answer | None:
