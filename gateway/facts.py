@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from ipaddress import ip_interface
 from typing import Any
 
+from integrations.nesting import deeper_than
 from integrations.records import normal_mac
 from inventory.hosts import Discovered, SeenInterface
 
@@ -40,24 +41,9 @@ def parse_body(body: bytes) -> dict[str, Any]:
     facts = sent.get("facts") if isinstance(sent, dict) else None
     if not isinstance(facts, dict):
         raise BadFacts('the body must be {"facts": {…}}')
-    if _deeper_than(facts, _DEEPEST):
+    if deeper_than(facts, _DEEPEST):
         raise BadFacts(f"the facts are nested deeper than {_DEEPEST} levels")
     return facts
-
-
-def _deeper_than(value: object, levels: int) -> bool:
-    # By level and not by recursion: the depth is the sender's choice.
-    present = [value]
-    for _ in range(levels + 1):
-        containers = [one for one in present if isinstance(one, dict | list)]
-        if not containers:
-            return False
-        present = [
-            inner
-            for one in containers
-            for inner in (one.values() if isinstance(one, dict) else one)
-        ]
-    return True
 
 
 def read_facts(facts: Mapping[str, Any]) -> Discovered:

@@ -20,6 +20,7 @@ from gateway.answers import Refusal
 from gateway.context import Gateway
 from gateway.requests import read_body
 from integrations.puppet import (
+    CERTNAME,
     BadFacts,
     BadReport,
     BadRequest,
@@ -39,7 +40,7 @@ __all__ = ["puppet_routes"]
 
 log = logging.getLogger(__name__)
 
-CertName = Annotated[str, Path(max_length=253, pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$")]
+CertName = Annotated[str, Path(pattern=f"^{CERTNAME}$")]
 _CSR_BYTES = 64 * 1024
 _YAML = "application/yaml"
 

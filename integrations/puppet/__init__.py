@@ -8,6 +8,7 @@ from __future__ import annotations
 from integrations.puppet.ca import CertificateState, CertificateStatus, PuppetCa
 from integrations.puppet.csr import BadRequest, CertificateRequest, read_request
 from integrations.puppet.facts import BadFacts, PuppetFacts, read_facts
+from integrations.puppet.names import CERTNAME, is_certname
 from integrations.puppet.reports import (
     BadReport,
     Failure,
@@ -22,6 +23,7 @@ from integrations.puppet.settings import PuppetSettings
 from integrations.puppet.store import ReportStore, Stored
 
 __all__ = [
+    "CERTNAME",
     "BadFacts",
     "BadReport",
     "BadRequest",
@@ -38,6 +40,7 @@ __all__ = [
     "Stored",
     "Verdict",
     "identify",
+    "is_certname",
     "read_facts",
     "read_report",
     "read_request",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,12 +19,12 @@ from integrations.errors import (
     Unsupported,
     Unverified,
 )
+from integrations.puppet.names import is_certname
 from integrations.puppet.settings import PuppetSettings
 
 __all__ = ["SYSTEM", "CertificateState", "CertificateStatus", "PuppetCa"]
 
 SYSTEM = "Puppet CA"
-_CERTNAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?")
 _LONGEST_QUOTE = 500
 
 
@@ -282,6 +281,6 @@ def _checked(name: str) -> str:
     Raises:
         ValueError: it is none; the CA takes lower case only.
     """
-    if not _CERTNAME.fullmatch(name):
+    if not is_certname(name):
         raise ValueError(f"{name!r} is not a certname: lower case letters, digits, dots, - and _")
     return name

@@ -7,9 +7,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from integrations.nesting import deeper_than
+from integrations.puppet.names import is_certname
 
 __all__ = ["BadFacts", "PuppetFacts", "read_facts"]
+
+_DEEPEST = 32
+"""Levels of nesting; real facts have six."""
 
 
 class BadFacts(ValueError):
@@ -21,7 +27,7 @@ class PuppetFacts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    name: str = Field(min_length=1, max_length=253)
+    name: str
     """The certname; the facts' own ``fqdn`` proves nothing."""
     values: Mapping[str, Any]
     timestamp: datetime | None = None
@@ -43,8 +49,12 @@ def read_facts(body: bytes) -> PuppetFacts:
     values = sent.get("values", sent.get("facts"))
     if not isinstance(values, dict):
         raise BadFacts("the facts have neither values nor facts")
+    if deeper_than(values, _DEEPEST):
+        raise BadFacts(f"the facts are nested deeper than {_DEEPEST} levels")
     stamp = sent.get("timestamp", values.get("_timestamp"))
     name = str(sent.get("certname") or sent.get("name") or "").lower()
+    if not is_certname(name):
+        raise BadFacts(f"the facts are of no node: {name[:253]!r} is no certname")
     try:
         return PuppetFacts(name=name, values=values, timestamp=stamp)
     except ValidationError as error:

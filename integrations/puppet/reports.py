@@ -16,6 +16,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from integrations.puppet.names import is_certname
+
 __all__ = [
     "BadReport",
     "Failure",
@@ -31,6 +33,7 @@ __all__ = [
 _ROOT_TAG = "!ruby/object:Puppet::Transaction::Report"
 _MOST_BYTES = 4 << 20
 _MOST_WORDS = 1500
+_LONGEST_KEY = 320
 
 _TOP = re.compile(rb"^(host|transaction_uuid): +(\S+)[ \t]*$", re.MULTILINE)
 _OLD_CATALOG = re.compile("could not retrieve catalog|using cached catalog", re.IGNORECASE)
@@ -131,10 +134,8 @@ def identify(body: bytes) -> ReportName:
     found: dict[bytes, bytes] = {}
     for name, value in _TOP.findall(body):
         found.setdefault(name, value.strip(b"'\""))
-    host, uuid = found.get(b"host"), found.get(b"transaction_uuid")
-    if not host or not uuid or len(host) > 253 or len(uuid) > 64:
-        raise BadReport("the report names no host or no transaction_uuid at its top")
-    return ReportName(host.decode(errors="replace").lower(), uuid.decode(errors="replace"))
+    host, uuid = found.get(b"host", b""), found.get(b"transaction_uuid", b"")
+    return _named(host.decode(errors="replace"), uuid.decode(errors="replace"))
 
 
 def _identify_json(body: bytes) -> ReportName:
@@ -145,9 +146,19 @@ def _identify_json(body: bytes) -> ReportName:
         key = f"{host}:{at}" if host and at else None
     else:
         host, key = sent.get("host"), sent.get("transaction_uuid")
-    if not isinstance(host, str) or not isinstance(key, str) or len(key) > 320:
+    return _named(host, key)
+
+
+def _named(host: object, key: object) -> ReportName:
+    if not isinstance(host, str) or not isinstance(key, str) or not host or not key:
         raise BadReport("the report names no host, or neither transaction_uuid nor reported_at")
-    return ReportName(host.lower(), key)
+    name = host.lower()
+    if not is_certname(name):
+        raise BadReport(f"the report is of no node: {name[:253]!r} is no certname")
+    # What is neither a UUID nor a time could be anything, also what no database takes.
+    if len(key) > _LONGEST_KEY or not key.isprintable():
+        raise BadReport(f"{key[:_LONGEST_KEY]!r} is neither a transaction_uuid nor a time")
+    return ReportName(name, key)
 
 
 def read_report(body: bytes) -> Report:

@@ -97,6 +97,35 @@ def test_a_report_that_does_not_say_which_it_is_is_refused(body: bytes) -> None:
         identify(body)
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (TAG + "host: web01\x00\ntransaction_uuid: a\n", "no certname"),
+        (TAG + "host: ../ca\ntransaction_uuid: a\n", "no certname"),
+        (TAG + "host: web01\ntransaction_uuid: a\x00b\n", "neither a transaction_uuid"),
+        (r'{"host": "web01", "transaction_uuid": "\ud800"}', "neither a transaction_uuid"),
+        (r'{"config_report": {"host": "\u0000", "reported_at": "now"}}', "no certname"),
+        (r'{"config_report": {"host": "web01", "reported_at": "\u0000"}}', "nor a time"),
+    ],
+)
+def test_a_name_that_no_node_and_no_database_can_have_is_refused(body: str, words: str) -> None:
+    with pytest.raises(BadReport, match=words):
+        identify(body.encode())
+
+
+@pytest.mark.parametrize("name", ["", "web01\x00", "../ca", "a" * 254, "WEB 01"])
+def test_facts_of_what_is_no_node_are_refused(name: str) -> None:
+    with pytest.raises(BadFacts, match="no certname"):
+        read_facts(json.dumps({"name": name, "values": {}}).encode())
+
+
+@pytest.mark.parametrize("depth", [33, 400, 900])
+def test_facts_nested_without_end_are_refused(depth: int) -> None:
+    body = '{"name": "web01", "values": ' + '{"a":' * depth + "1" + "}" * depth + "}"
+    with pytest.raises(BadFacts, match="nested deeper than 32"):
+        read_facts(body.encode())
+
+
 def test_what_stands_deeper_in_a_report_does_not_name_it() -> None:
     forged = as_yaml(logs=[{"level": "info", "message": "a\nhost: other.example.org\nb"}])
     assert identify(forged).host == read_report(forged).host == "web01.example.org"
