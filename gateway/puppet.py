@@ -24,7 +24,6 @@ from integrations.puppet import (
     BadFacts,
     BadReport,
     BadRequest,
-    PuppetFacts,
     identify,
     read_facts,
     read_request,
@@ -48,18 +47,18 @@ _YAML = "application/yaml"
 def puppet_routes(gateway: Gateway) -> APIRouter:
     """Autosign, node classification, facts and reports."""
     router = APIRouter()
-    settings = gateway.settings
 
     @router.post("/puppet/autosign/{name}")
     async def autosign(request: Request, name: CertName) -> Response:
         """200: sign; 403: do not. The body is the request as PEM."""
+        certname = _certname(request)
         body = await read_body(request, _CSR_BYTES)
         try:
             asked = await asyncio.to_thread(read_request, body)
         except BadRequest as error:
             raise Refusal(422, f"the request of {name}: {error}") from None
         async with gateway.transaction() as session:
-            puppet = await _speaker(session, request)
+            puppet = await _speaker(session, certname)
             verdict = await certificates.judge(
                 session,
                 puppet_id=puppet.id,
@@ -87,15 +86,12 @@ def puppet_routes(gateway: Gateway) -> APIRouter:
     @router.post("/puppet/facts/{name}")
     @router.put("/puppet/facts/{name}")
     async def facts(request: Request, name: CertName) -> Response:
-        told = await _facts(request, settings.facts_bytes)
-        if told.name != name:
-            raise Refusal(422, f"the facts are of {told.name}, not of {name}")
-        host = await _facts_kept(gateway, request, told)
+        host = await _facts_kept(gateway, request, of=name)
         return JSONResponse({"name": host.name}, 201)
 
     @router.post("/api/hosts/facts")
     async def foreman_facts(request: Request) -> Response:
-        host = await _facts_kept(gateway, request, await _facts(request, settings.facts_bytes))
+        host = await _facts_kept(gateway, request)
         return JSONResponse({"id": host.id, "name": host.name, "state": host.state}, 201)
 
     @router.post("/puppet/reports")
@@ -111,24 +107,33 @@ def puppet_routes(gateway: Gateway) -> APIRouter:
     return router
 
 
-async def _speaker(session: AsyncSession, request: Request) -> Puppet:
-    """The Puppet server that asks.
+def _certname(request: Request) -> str:
+    """The name in the peer's certificate: asked for before a body is read, let alone believed.
 
     Raises:
-        Refusal: 403, it is none that the site file names.
+        Refusal: 403, there is none.
     """
     arrival = arrival_of(request)
     if arrival.kind is not Kind.HTTPS:
         raise Refusal(403, "Puppet servers are heard over TLS only, with their certificate")
     if arrival.common_name is None:
         raise Refusal(403, "no client certificate: Puppet servers show theirs")
-    found = await session.exec(select(Puppet).where(Puppet.certname == arrival.common_name))
+    return arrival.common_name
+
+
+async def _speaker(session: AsyncSession, certname: str) -> Puppet:
+    """The Puppet server of a name.
+
+    Raises:
+        Refusal: 403, it is none that the site file names.
+    """
+    found = await session.exec(select(Puppet).where(Puppet.certname == certname))
     puppet = found.one_or_none()
     if puppet is None:
         raise Refusal(
             403,
-            f"{arrival.common_name} is the certname of no [[puppet]] in the site file, and may not"
-            " speak for hosts",
+            f"{certname} is the certname of no [[puppet]] in the site file, and may not speak for"
+            " hosts",
         )
     return puppet
 
@@ -144,28 +149,32 @@ async def _host(session: AsyncSession, puppet: Puppet, name: str) -> Host:
 
 
 async def _classified(gateway: Gateway, request: Request, name: str) -> Response:
+    certname = _certname(request)
     async with gateway.transaction() as session:
-        puppet = await _speaker(session, request)
+        puppet = await _speaker(session, certname)
         host = await _host(session, puppet, name)
         answer = await classification.answer_for(session, host)
         if answer is None:
             raise Refusal(404, f"{name} has no host group")
         changed = await classification.keep(session, host, answer, gateway.clock())
     if changed:
-        log.info("%s is told otherwise of %s:\n%s", puppet.name, name, changed)
+        # Not the lines themselves: parameters of classes may be passwords.
+        lines = changed.count("\n") + 1
+        log.info("%s is told otherwise of %s: %d lines differ", puppet.name, name, lines)
     return Response(answer.yaml(), media_type=_YAML)
 
 
-async def _facts(request: Request, most: int) -> PuppetFacts:
+async def _facts_kept(gateway: Gateway, request: Request, *, of: str | None = None) -> Host:
+    """Keep the facts of a body; ``of`` is the host that the path names."""
+    certname = _certname(request)
     try:
-        return read_facts(await read_body(request, most))
+        told = read_facts(await read_body(request, gateway.settings.facts_bytes))
     except BadFacts as error:
         raise Refusal(422, str(error)) from None
-
-
-async def _facts_kept(gateway: Gateway, request: Request, told: PuppetFacts) -> Host:
+    if of not in (None, told.name):
+        raise Refusal(422, f"the facts are of {told.name}, not of {of}")
     async with gateway.transaction() as session:
-        puppet = await _speaker(session, request)
+        puppet = await _speaker(session, certname)
         host = await _host(session, puppet, told.name)
         await keep_puppet_facts(
             session,
@@ -179,6 +188,7 @@ async def _facts_kept(gateway: Gateway, request: Request, told: PuppetFacts) -> 
 
 
 async def _report_kept(gateway: Gateway, request: Request) -> tuple[str, datetime]:
+    certname = _certname(request)
     body = await read_body(request, gateway.settings.report_bytes)
     try:
         told = identify(body)
@@ -186,7 +196,7 @@ async def _report_kept(gateway: Gateway, request: Request) -> tuple[str, datetim
         raise Refusal(422, str(error)) from None
     at = gateway.clock()
     async with gateway.transaction() as session:
-        puppet = await _speaker(session, request)
+        puppet = await _speaker(session, certname)
         host = await _host(session, puppet, told.host)
         new = await keep_report(
             session, host, told.key, body.decode(errors="replace"), source=puppet.name, at=at

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -12,7 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import AttributeOID, NameOID
+from starlette.types import Message, Scope
 
+from gateway.app import create_app
 from inventory import classification
 from inventory.arrows import Evidence
 from inventory.builds import certificate_token, close_build
@@ -27,7 +31,7 @@ from inventory.models import (
     Puppet,
     StepState,
 )
-from serving.arrival import Arrival, Kind
+from serving.arrival import Arrival, Kind, Marked
 from tests.gateway.conftest import World, token
 from tests.inventory.world import later, make_puppet
 
@@ -119,6 +123,40 @@ async def test_only_the_puppet_server_speaks_for_hosts(
     assert answer.status_code == 403
     assert words in answer.json()["message"]
     assert await world.callbacks() == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/puppet/reports", "/api/hosts/facts", f"/puppet/autosign/{NAME}"]
+)
+async def test_nothing_is_read_of_a_sender_without_certificate(
+    world: World, puppet: Puppet, path: str
+) -> None:
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        while True:
+            read += 1
+            yield b"x" * 1024
+
+    app = Marked(
+        create_app(world.settings, world.database.sessions, world.now), Arrival(Kind.HTTPS)
+    )
+    body = endless()
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": await anext(body), "more_body": True}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "headers": [],
+        "query_string": b"", "client": None, "server": None, "scheme": "https", "root_path": "",
+    }  # fmt: skip
+    await app(scope, receive, send)
+    assert (sent[0]["status"], read) == (403, 0)
 
 
 async def test_a_host_of_another_puppet_is_not_spoken_for(world: World, puppet: Puppet) -> None:
@@ -237,10 +275,11 @@ async def test_a_node_is_its_group_with_its_own_on_top(
     }
 
 
-async def test_a_changed_answer_is_kept_as_a_difference(
-    world: World, server: httpx.AsyncClient
+async def test_a_changed_answer_is_kept_as_a_difference_and_not_logged(
+    world: World, server: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     host, _ = await world.host(1, HostState.FIRST_BOOT)
+    caplog.set_level(logging.INFO)
     for _ in range(2):  # Puppet asks twice a run
         assert (await server.get(f"/puppet/enc/{NAME}")).status_code == 200
     async with world.database.sessions.begin() as session:
@@ -251,6 +290,8 @@ async def test_a_changed_answer_is_kept_as_a_difference(
         newest, first = await classification.changes(session, host.id)
     assert newest.difference == "-   role: web\n+   role: database"
     assert first.difference.startswith("+ classes:")
+    assert f"main is told otherwise of {NAME}: 2 lines differ" in caplog.text
+    assert "database" not in caplog.text, "it could be a password"
 
 
 async def test_an_unknown_node_is_404(server: httpx.AsyncClient) -> None:
@@ -356,10 +397,20 @@ async def test_a_report_before_facts_is_kept_too(world: World, server: httpx.Asy
     assert (await world.steps(build))[31].state is StepState.DONE
 
 
-async def test_a_report_without_end_is_413(world: World, puppet: Puppet) -> None:
-    world.settings = world.settings.model_copy(update={"report_bytes": 1000})
+@pytest.mark.parametrize(
+    "path", ["/puppet/reports", "/api/config_reports", "/api/hosts/facts", f"/puppet/facts/{NAME}"]
+)
+async def test_a_body_without_end_is_413(world: World, puppet: Puppet, path: str) -> None:
+    small = {"report_bytes": 1000, "facts_bytes": 1000}
+    world.settings = world.settings.model_copy(update=small)
     client = world.client(arrival=Arrival(Kind.HTTPS, puppet.certname))
-    answer = await client.post("/puppet/reports", content=b"x" * 1001)
+    answer = await client.post(path, content=b"x" * 1001)
+    assert answer.status_code == 413
+    assert "more than 1000 bytes" in answer.json()["message"]
+
+
+async def test_a_certificate_request_without_end_is_413(server: httpx.AsyncClient) -> None:
+    answer = await server.post(f"/puppet/autosign/{NAME}", content=b"x" * (64 * 1024 + 1))
     assert answer.status_code == 413
 
 
