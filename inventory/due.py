@@ -94,8 +94,8 @@ async def settle_callbacks(
 ) -> None:
     """Mark the callbacks that no run waits for any more.
 
-    These are the ones that claimed runs were started for, those that only tell, and facts of hosts
-    that are past discovery.
+    These are the ones that claimed runs were started for, those that only tell, facts of hosts that
+    are past discovery, and whatever came for a build that has ended meanwhile.
 
     Args:
         session: the transaction in which the runs were claimed.
@@ -110,12 +110,17 @@ async def settle_callbacks(
     past_discovery = sa.exists().where(
         col(Host.id) == col(Callback.host_id), col(Host.state) != HostState.DISCOVERED
     )
+    # An agent runs again and again, also while its first report is judged.
+    has_ended = sa.exists().where(
+        col(Build.id) == col(Callback.build_id), col(Build.closed_at).is_not(None)
+    )
     await session.exec(
         sa.update(Callback)
         .where(
             col(Callback.handled_at).is_(None),
             sa.or_(
                 *started,
+                has_ended,
                 col(Callback.kind).not_in(_WAITED_FOR),
                 sa.and_(col(Callback.kind) == CallbackKind.FACTS, past_discovery),
             ),
