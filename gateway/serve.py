@@ -43,7 +43,7 @@ def _listeners(settings: GatewaySettings) -> list[Listener]:
         plain = Listener(_unix_socket(settings.uds))
     else:
         plain = Listener(tcp_socket(settings.host, settings.port))
-    if not (settings.tls_port is not None and settings.tls_certificate and settings.tls_ca):
+    if settings.tls_port is None or settings.tls_certificate is None or settings.tls_ca is None:
         return [plain]
     tls = tls_context(settings.tls_certificate, settings.tls_key, settings.tls_ca)
     return [plain, Listener(tcp_socket(settings.tls_host, settings.tls_port), tls)]

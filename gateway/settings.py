@@ -56,7 +56,9 @@ class GatewaySettings(BaseSettings):
 
     @model_validator(mode="after")
     def _tls_is_complete(self) -> Self:
-        files = (self.tls_certificate, self.tls_key, self.tls_ca)
-        if self.tls_port is not None and not all(files):
-            raise ValueError("tls_port needs tls_certificate, tls_key and tls_ca")
+        # With a part of them only, nobody would listen, and nobody would say so.
+        needed = ("tls_port", "tls_certificate", "tls_key", "tls_ca")
+        missing = [one for one in needed if getattr(self, one) is None]
+        if missing and len(missing) < len(needed):
+            raise ValueError(f"TLS needs {', '.join(needed)}: {', '.join(missing)} not given")
         return self

@@ -9,6 +9,10 @@ from ipaddress import ip_network
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import AttributeOID, NameOID
 from sqlmodel import col, select
 from starlette.types import ASGIApp
 
@@ -18,12 +22,14 @@ from inventory import steps
 from inventory.builds import hold, keep_token, keep_tree, set_group
 from inventory.hosts import move, take_name
 from inventory.life import Event, HostState
-from inventory.models import Build, Callback, Host, HostGroup, Step
+from inventory.models import Build, Callback, Host, HostGroup, Puppet, Step
 from serving.arrival import Arrival, Marked
 from tests.conftest import Database
-from tests.inventory.world import discovered, later, make_group
+from tests.inventory.world import discovered, later, make_group, make_puppet
 
 HOST = "192.0.2.77"
+NAME = "web1.example.org"
+"""The host with number 1."""
 PROXY = "192.0.2.9"
 _WAY = (
     (Event.SELECT, HostState.SELECTED),
@@ -121,3 +127,27 @@ async def world(database: Database) -> AsyncIterator[World]:
 def client(world: World) -> httpx.AsyncClient:
     """A host's curl."""
     return world.client()
+
+
+@pytest.fixture
+async def puppet(world: World) -> Puppet:
+    """The Puppet of the world's host group."""
+    async with world.database.sessions.begin() as session:
+        puppet = await make_puppet(session)
+        group = await session.get_one(HostGroup, world.group.id)
+        group.puppet_id = world.group.puppet_id = puppet.id
+        group.classes = {"ntp": {"servers": ["192.0.2.1"]}, "base": {}}
+        group.parameters = {"role": "web"}
+        return puppet
+
+
+def request_of(
+    name: str = NAME, secret: str | None = None, key: ec.EllipticCurvePrivateKey | None = None
+) -> bytes:
+    """A certificate request as an agent makes it."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    if secret is not None:
+        builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, secret.encode())
+    signed = builder.sign(key or ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM)

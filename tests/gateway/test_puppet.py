@@ -10,10 +10,6 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import AttributeOID, NameOID
 from starlette.types import Message, Scope
 
 from gateway.app import create_app
@@ -32,44 +28,19 @@ from inventory.models import (
     StepState,
 )
 from serving.arrival import Arrival, Kind, Marked
-from tests.gateway.conftest import World, token
+from tests.gateway.conftest import NAME, World, request_of, token
 from tests.inventory.world import later, make_puppet
 
 SAMPLES = Path(__file__).parents[2].parent / "shared" / "contracts" / "puppet-samples"
-NAME = "web1.example.org"
 FACTS = {"name": NAME, "values": {"os": {"name": "labos"}}, "timestamp": "2026-01-02T03:04:05Z"}
 FOREMAN_FACTS = {"name": "WEB1.example.org", "certname": NAME, "facts": {"os": {"name": "labos"}}}
 FOREMAN_REPORT = {"config_report": {"host": NAME, "reported_at": "2026-01-02 03:04:05 UTC"}}
 
 
 @pytest.fixture
-async def puppet(world: World) -> Puppet:
-    """The Puppet of the world's host group."""
-    async with world.database.sessions.begin() as session:
-        puppet = await make_puppet(session)
-        group = await session.get_one(HostGroup, world.group.id)
-        group.puppet_id = world.group.puppet_id = puppet.id
-        group.classes = {"ntp": {"servers": ["192.0.2.1"]}, "base": {}}
-        group.parameters = {"role": "web"}
-        return puppet
-
-
-@pytest.fixture
 def server(world: World, puppet: Puppet) -> httpx.AsyncClient:
     """The Puppet server, with its certificate."""
     return world.client(arrival=Arrival(Kind.HTTPS, puppet.certname))
-
-
-def request_of(
-    name: str = NAME, secret: str | None = None, key: ec.EllipticCurvePrivateKey | None = None
-) -> bytes:
-    """A certificate request as an agent makes it."""
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
-    if secret is not None:
-        builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, secret.encode())
-    signed = builder.sign(key or ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
-    return signed.public_bytes(serialization.Encoding.PEM)
 
 
 def sample(name: str, host: str = NAME) -> bytes:
