@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from integrations.nesting import deeper_than
 from integrations.puppet.names import is_certname
@@ -31,7 +31,7 @@ class PuppetFacts(BaseModel):
     """The certname; the facts' own ``fqdn`` proves nothing."""
     values: Mapping[str, Any]
     timestamp: datetime | None = None
-    """When the agent collected them, by its own clock."""
+    """When the agent collected them, by its own clock; None where that is not said readably."""
 
 
 def read_facts(body: bytes) -> PuppetFacts:
@@ -55,8 +55,26 @@ def read_facts(body: bytes) -> PuppetFacts:
     name = str(sent.get("certname") or sent.get("name") or "").lower()
     if not is_certname(name):
         raise BadFacts(f"the facts are of no node: {name[:253]!r} is no certname")
-    try:
-        return PuppetFacts(name=name, values=values, timestamp=stamp)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise BadFacts(f"the facts' {first['loc'][0]}: {first['msg']}") from None
+    return PuppetFacts(name=name, values=values, timestamp=_moment(stamp))
+
+
+def _moment(stamp: object) -> datetime | None:
+    # Of many Rubies, and no reason to refuse the facts: Puppet's files have ISO, Foreman's script
+    # passes on Time#to_s, which was spelt otherwise in old ones.
+    if not isinstance(stamp, str):
+        return None
+    for read in _SPELLINGS:
+        try:
+            moment = read(stamp)
+        except ValueError:
+            continue
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return None
+
+
+_SPELLINGS: tuple[Callable[[str], datetime], ...] = (
+    datetime.fromisoformat,
+    lambda text: datetime.strptime(text, "%Y-%m-%d %H:%M:%S %z"),
+    lambda text: datetime.strptime(text, "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC),
+    lambda text: datetime.strptime(text, "%a %b %d %H:%M:%S %z %Y"),
+)

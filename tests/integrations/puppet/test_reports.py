@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -117,6 +118,33 @@ def test_a_name_that_no_node_and_no_database_can_have_is_refused(body: str, word
 def test_facts_of_what_is_no_node_are_refused(name: str) -> None:
     with pytest.raises(BadFacts, match="no certname"):
         read_facts(json.dumps({"name": name, "values": {}}).encode())
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "2026-11-22T13:39:22.987654321+00:00",
+        "2026-11-22T13:39:22",
+        "2026-11-22 13:39:22 UTC",
+        "2026-11-22 15:39:22 +0200",
+        "Sun Nov 22 08:39:22 -0500 2026",
+    ],
+)
+def test_the_time_of_facts_is_read_in_any_spelling_of_rubys(stamp: str) -> None:
+    bodies = (
+        {"name": "web01", "values": {}, "timestamp": stamp},
+        {"certname": "web01", "facts": {"_timestamp": stamp}},
+    )
+    for body in bodies:
+        read = read_facts(json.dumps(body).encode()).timestamp
+        assert read is not None
+        assert read.replace(microsecond=0) == datetime(2026, 11, 22, 13, 39, 22, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("stamp", [None, "", "yesterday", 5, {"a": 1}, "9999999-01-01"])
+def test_facts_without_a_readable_time_are_facts(stamp: object) -> None:
+    body = {"certname": "web01", "facts": {"_timestamp": stamp}}
+    assert read_facts(json.dumps(body).encode()).timestamp is None
 
 
 @pytest.mark.parametrize("depth", [33, 400, 900])
