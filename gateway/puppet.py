@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Path, Query, Request
-from sqlmodel import select
+from sqlmodel import col, select
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from gateway.answers import Refusal
@@ -30,7 +30,6 @@ from integrations.puppet import (
 )
 from inventory import certificates, classification
 from inventory.database import AsyncSession
-from inventory.hosts import host_by_name
 from inventory.models import Host, HostGroup, Puppet
 from inventory.puppet import keep_puppet_facts, keep_report
 from serving.arrival import Kind, arrival_of
@@ -130,29 +129,47 @@ async def _speaker(session: AsyncSession, certname: str) -> Puppet:
     found = await session.exec(select(Puppet).where(Puppet.certname == certname))
     puppet = found.one_or_none()
     if puppet is None:
-        raise Refusal(
-            403,
-            f"{certname} is the certname of no [[puppet]] in the site file, and may not speak for"
-            " hosts",
-        )
+        raise _stranger(certname)
     return puppet
 
 
-async def _host(session: AsyncSession, puppet: Puppet, name: str) -> Host:
-    host = await host_by_name(session, name)
-    if host is None:
+def _stranger(certname: str) -> Refusal:
+    return Refusal(
+        403,
+        f"{certname} is the certname of no [[puppet]] in the site file, and may not speak for"
+        " hosts",
+    )
+
+
+async def _spoken_of(session: AsyncSession, certname: str, name: str) -> tuple[Puppet, Host]:
+    """The Puppet server of a name, and a host that it configures, in one question.
+
+    Raises:
+        Refusal: 403, it is no Puppet server, or not this host's; 404, there is no such host.
+    """
+    found = await session.exec(
+        select(Puppet, Host, HostGroup.puppet_id)
+        .select_from(Puppet)
+        .outerjoin(Host, col(Host.name) == name)
+        .outerjoin(HostGroup, col(HostGroup.id) == col(Host.host_group_id))
+        .where(Puppet.certname == certname)
+    )
+    row = found.one_or_none()
+    if row is None:
+        raise _stranger(certname)
+    puppet, host, puppet_id = row
+    # SQLModel does not type what an outer join may leave out.
+    if cast("Host | None", host) is None:
         raise Refusal(404, f"there is no host {name}")
-    group = await session.get(HostGroup, host.host_group_id) if host.host_group_id else None
-    if group is None or group.puppet_id != puppet.id:
+    if puppet_id != puppet.id:
         raise Refusal(403, f"the host group of {name} does not name the Puppet {puppet.name}")
-    return host
+    return puppet, host
 
 
 async def _classified(gateway: Gateway, request: Request, name: str) -> Response:
     certname = _certname(request)
     async with gateway.transaction() as session:
-        puppet = await _speaker(session, certname)
-        host = await _host(session, puppet, name)
+        puppet, host = await _spoken_of(session, certname, name)
         answer = await classification.answer_for(session, host)
         if answer is None:
             raise Refusal(404, f"{name} has no host group")
@@ -174,8 +191,7 @@ async def _facts_kept(gateway: Gateway, request: Request, *, of: str | None = No
     if of not in (None, told.name):
         raise Refusal(422, f"the facts are of {told.name}, not of {of}")
     async with gateway.transaction() as session:
-        puppet = await _speaker(session, certname)
-        host = await _host(session, puppet, told.name)
+        puppet, host = await _spoken_of(session, certname, told.name)
         await keep_puppet_facts(
             session,
             host,
@@ -196,8 +212,7 @@ async def _report_kept(gateway: Gateway, request: Request) -> tuple[str, datetim
         raise Refusal(422, str(error)) from None
     at = gateway.clock()
     async with gateway.transaction() as session:
-        puppet = await _speaker(session, certname)
-        host = await _host(session, puppet, told.host)
+        puppet, host = await _spoken_of(session, certname, told.host)
         new = await keep_report(
             session, host, told.key, body.decode(errors="replace"), source=puppet.name, at=at
         )

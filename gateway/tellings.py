@@ -18,7 +18,7 @@ from inventory.builds import build_by_token, hold, lock_build, resume
 from inventory.database import AsyncSession
 from inventory.hosts import keep_facts, lock_host, move
 from inventory.life import Event, HostState
-from inventory.models import Build, Callback, CallbackKind, Host, HostGroup, StepState
+from inventory.models import Build, CallbackKind, Host, HostGroup, StepState
 from inventory.reports import FirstReport, Text
 
 __all__ = [
@@ -219,7 +219,7 @@ def _require_begun(host: Host, build: Build) -> None:
 
 async def _keep(
     session: AsyncSession, telling: Telling, build: Build, kind: CallbackKind, key: str
-) -> Callback | None:
+) -> int | None:
     return await callbacks.keep(
         session,
         kind=kind,

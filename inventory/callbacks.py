@@ -27,7 +27,8 @@ async def keep(
     remote: str,
     body: str,
     at: datetime,
-) -> Callback | None:
+    handled: bool = False,
+) -> int | None:
     """Keep one telling, and wake the dispatcher when the transaction is committed.
 
     Args:
@@ -39,9 +40,10 @@ async def keep(
         remote: address that spoke.
         body: as received.
         at: when it was received.
+        handled: nobody waits for it, and nobody is woken.
 
     Returns:
-        The kept callback; None if it was known, and then nothing has been changed.
+        The kept callback's ``id``; None if it was known, and then nothing has been changed.
     """
     kept = await session.exec(
         insert(Callback)
@@ -53,14 +55,15 @@ async def keep(
             received_at=at,
             remote=remote,
             body=storable_text(body),
+            handled_at=at if handled else None,
         )
         .on_conflict_do_nothing(index_elements=["key"])
-        .returning(Callback)
+        .returning(col(Callback.id))
     )
-    callback: Callback | None = kept.scalar_one_or_none()
-    if callback is not None:
+    callback_id: int | None = kept.scalar_one_or_none()
+    if callback_id is not None and not handled:
         await notify(session, CHANNEL_CALLBACKS)
-    return callback
+    return callback_id
 
 
 async def unhandled(session: AsyncSession, limit: int) -> list[Callback]:

@@ -8,9 +8,11 @@ from sqlmodel import col, select
 from inventory import callbacks
 from inventory.arrows import Phase
 from inventory.builds import close_build, set_group
+from inventory.database import CHANNEL_CALLBACKS
 from inventory.due import due, settle_callbacks
 from inventory.hosts import move
 from inventory.life import Event
+from inventory.listening import listen
 from inventory.models import Build, BuildOutcome, Callback, CallbackKind, Host, HostGroup
 from inventory.puppet import forget_reports, keep_report
 from tests.conftest import Database
@@ -118,6 +120,29 @@ async def test_what_comes_while_the_first_report_is_judged_is_over_with_its_buil
         await close_build(session, build, BuildOutcome.IN_OPERATION, later(4))
     await settle(database)
     assert await waiting(database) == []
+
+
+async def test_only_a_report_that_somebody_waits_for_wakes(
+    database: Database, group: HostGroup
+) -> None:
+    host, build = await first_boot(database, group, puppet=True)
+    async with listen(database.url, CHANNEL_CALLBACKS) as listener:
+        await told(database, host, build, "a", 1)
+        assert await listener.wait(10)
+        async with database.sessions.begin() as session:
+            host = await session.merge(host)
+            await close_build(session, build, BuildOutcome.IN_OPERATION, later(4))
+            await move(session, host, Event.REPORT, later(4))
+        await told(database, host, build, "b", 5)
+        assert not await listener.wait(0.2)
+    async with database.sessions() as session:
+        newest = (await session.exec(select(Callback).order_by(col(Callback.id).desc()))).first()
+    assert newest is not None
+    assert (newest.key, newest.build_id, newest.handled_at) == (
+        f"puppet:{host.id}:b",
+        None,
+        later(5),
+    )
 
 
 async def test_of_old_reports_each_host_keeps_its_newest(
