@@ -10,10 +10,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlmodel import SQLModel
+from sqlmodel import SQLModel, select
 
 from deployments.postgres import PostgresUrls
-from inventory.database import alembic_config, make_engine, migrate
+from inventory.database import alembic_config, make_engine, make_sessions, migrate
+from inventory.models import Build, Callback, CallbackKind, HostGroup
+from inventory.puppet import keep_report
+from tests.inventory.world import discovered, later, make_group, make_puppet
 
 # Of every table all that PostgreSQL itself knows; Alembic compares no check constraints.
 SHAPE = sa.text("""
@@ -79,4 +82,45 @@ async def test_the_migrations_go_back_to_nothing(empty: str) -> None:
     async with engine.begin() as connection:
         await connection.run_sync(downgrade)
         assert await shape(connection) == set()
+    await engine.dispose()
+
+
+async def test_puppet_can_be_taken_back_and_brought_again_under_a_site_that_lives(
+    empty: str,
+) -> None:
+    await migrate(empty)
+    engine = make_engine(empty)
+    sessions = make_sessions(engine)
+    async with sessions.begin() as session:
+        puppet = await make_puppet(session)
+        await make_group(session, puppet_id=puppet.id, classes={"ntp": {}}, environment="testing")
+    host, build = await discovered(sessions)
+    async with sessions.begin() as session:
+        assert await keep_report(session, host, "uuid", "body", source="main", at=later(1))
+        session.add(
+            Callback(
+                kind=CallbackKind.BUILT,
+                key="built",
+                host_id=host.id,
+                build_id=build.id,
+                remote="192.0.2.20",
+            )
+        )
+
+    def go(connection: Connection, to: str) -> None:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        (command.downgrade if to != "head" else command.upgrade)(config, to)
+
+    async with engine.begin() as connection:
+        await connection.run_sync(go, "0003")
+        (has,) = await connection.execute(sa.text("SELECT puppet FROM hostgroup"))
+        kinds = await connection.execute(sa.text("SELECT kind FROM callback"))
+        assert (tuple(has), kinds.scalars().all()) == ((False,), ["built"])
+        await connection.run_sync(go, "head")
+    async with sessions() as session:
+        group = (await session.exec(select(HostGroup))).one()
+        assert (group.puppet_id, group.classes, group.environment) == (None, {}, "production")
+        again = await session.get_one(Build, build.id)
+        assert (again.certificate_hash, again.certificate_stale) == (None, False)
     await engine.dispose()
