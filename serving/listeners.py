@@ -61,14 +61,25 @@ def tls_context(certificate: Path, key: Path | None, ca: Path) -> ssl.SSLContext
     without one may do is for the application to say.
 
     Raises:
-        OSError: a file cannot be read, or certificate and key do not belong together.
+        OSError: a file cannot be read, or certificate and key do not belong together; says which.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
-    context.load_verify_locations(cafile=ca)
+    with _named(f"the certificate {certificate} with the key {key or certificate}"):
+        context.load_cert_chain(certificate, key)
+    with _named(f"the CA {ca}"):
+        context.load_verify_locations(cafile=ca)
     context.verify_mode = ssl.CERT_OPTIONAL
     return context
+
+
+@contextlib.contextmanager
+def _named(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # OpenSSL's own words name no file.
+        raise OSError(f"TLS cannot use {what}, as PEM and readable to us: {error}") from error
 
 
 def url_of(listener: Listener) -> str:
