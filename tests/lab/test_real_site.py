@@ -439,7 +439,7 @@ async def test_puppet_has_made_its_hosts_what_their_group_is(cycle: Cycle) -> No
         assert "/etc/motd" in told.body
         assert len(list((server.reports / name).glob("*.yaml"))) == 1
         said = await cycle.command("puppet", "changes", name)
-        assert "+     text: configured by Puppet" in said
+        assert '+     text: "configured by Puppet"' in said
 
 
 async def test_none_of_our_programs_failed_on_the_way(cycle: Cycle) -> None:
