@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Generic, Protocol, TypeVar
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, Protocol, TypeVar
 
 from integrations.pulp import Pulp, PulpSettings
 from integrations.puppet import PuppetCa, PuppetSettings
@@ -36,24 +37,28 @@ class Clients(Generic[Row, Settings, Client]):
     """
 
     def __init__(
-        self, settings_of: Callable[[Row], Awaitable[Settings]], make: Callable[[Settings], Client]
+        self,
+        settings_of: Callable[[Row], Coroutine[Any, Any, Settings]],
+        make: Callable[[Settings], Client],
     ) -> None:
         self._settings_of = settings_of
         self._make = make
         self._clients: dict[str, tuple[Settings, Client]] = {}
+        self._reading: dict[str, asyncio.Task[Settings]] = {}
         self._replaced: list[Client] = []
         """Others may be in the middle of a call with them: closed only at the end."""
 
     async def of(self, row: Row) -> Client:
         """The client that speaks to this system.
 
-        The credentials are read at each call, so that corrected ones are used by the next retry.
+        The credentials are read at each call, so that corrected ones are used by the next retry;
+        once for all hosts of a company, which ask at the same moment.
 
         Raises:
             Problem: its credentials are not there.
             Refused: what they say cannot be used.
         """
-        settings = await self._settings_of(row)
+        settings = await self._settings(row)
         # Nothing is awaited from here on, so that many callers get the same client.
         known = self._clients.get(row.name)
         if known is not None and known[0] == settings:
@@ -63,6 +68,15 @@ class Clients(Generic[Row, Settings, Client]):
             self._replaced.append(known[1])
         self._clients[row.name] = (settings, client)
         return client
+
+    async def _settings(self, row: Row) -> Settings:
+        name = row.name
+        if name not in self._reading:
+            reading = asyncio.create_task(self._settings_of(row))
+            self._reading[name] = reading
+            reading.add_done_callback(lambda _: self._reading.pop(name, None))
+        # One caller that is cancelled must not take the answer from the others.
+        return await asyncio.shield(self._reading[name])
 
     async def close(self) -> None:
         """Give back connections."""

@@ -45,6 +45,28 @@ async def test_many_callers_share_one_client_and_one_login(
     assert double.logins == 1
 
 
+async def test_callers_at_one_moment_read_the_credentials_once_and_later_ones_anew() -> None:
+    read = 0
+
+    async def settings_of(row: PulpRow) -> PulpSettings:
+        nonlocal read
+        read += 1
+        await asyncio.sleep(0.01)
+        return PulpSettings(url=row.url)
+
+    clients: Pulps = Clients(settings_of, Pulp)
+    row = PulpRow(name="p", url="http://127.0.0.1:1", credentials="none")
+    impatient = asyncio.create_task(clients.of(row))
+    others = [asyncio.create_task(clients.of(row)) for _ in range(49)]
+    await asyncio.sleep(0)
+    impatient.cancel()
+    assert len({id(one) for one in await asyncio.gather(*others)}) == 1
+    assert read == 1
+    await clients.of(row)
+    assert read == 2
+    await clients.close()
+
+
 async def test_a_corrected_password_is_used_and_breaks_nobody_who_is_at_work(
     double: PulpDouble, clients: Pulps
 ) -> None:
