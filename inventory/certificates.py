@@ -48,7 +48,7 @@ async def judge(
     key: str,
     at: datetime,
 ) -> Verdict:
-    """Say whether a request may be signed, and note it at the host's arrow 24.
+    """Say whether a request may be signed; while its host installs, that is noted at arrow 24.
 
     Args:
         session: in the caller's transaction.
@@ -69,7 +69,12 @@ async def judge(
     if build is None:
         return Verdict(False, f"{name} is {host.state} and not being built")
     build = await builds.lock_build(session, build.id)
-    verdict = _judged(host, build, await _group(session, build), puppet_id, token, key)
+    group = await _group(session, build)
+    if group is None or group.puppet_id != puppet_id:
+        return Verdict(False, f"the host group of {name} does not name this Puppet")
+    if (build.held_from if host.state is HostState.HELD else host.state) not in _AT_WORK:
+        return Verdict(False, f"{name} is {host.state} and was not sent into its installer")
+    verdict = _judged(name, build, token, key)
     if verdict.sign:
         build.certificate_key = key
     await steps.begin(session, [build.id], _ARROW, None, at)
@@ -77,25 +82,18 @@ async def judge(
     return verdict
 
 
-def _judged(
-    host: Host, build: Build, group: HostGroup | None, puppet_id: int, token: str | None, key: str
-) -> Verdict:
-    state = build.held_from if host.state is HostState.HELD else host.state
-    if group is None or group.puppet_id != puppet_id:
-        return Verdict(False, f"the host group of {host.name} does not name this Puppet")
-    if state not in _AT_WORK:
-        return Verdict(False, f"{host.name} is {host.state} and was not sent into its installer")
+def _judged(name: str, build: Build, token: str | None, key: str) -> Verdict:
     if token is None:
-        return Verdict(False, f"the request of {host.name} has no token (challengePassword)")
+        return Verdict(False, f"the request of {name} has no token (challengePassword)")
     if not hmac.compare_digest(builds.token_hash(token), build.certificate_hash or ""):
-        return Verdict(False, f"the request of {host.name} does not have the token of its build")
+        return Verdict(False, f"the request of {name} does not have the token of its build")
     if build.certificate_stale:
         return Verdict(
-            False, f"a certificate of {host.name} from its first try is in the way; it is cleaned"
+            False, f"a certificate of {name} from its first try is in the way; it is cleaned"
         )
     if build.certificate_key not in (None, key):
         return Verdict(
-            False, f"the token of {host.name} came with another key before: somebody has copied it"
+            False, f"the token of {name} came with another key before: somebody has copied it"
         )
     return Verdict(True, "asked for with the build's token")
 

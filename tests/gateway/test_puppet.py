@@ -207,6 +207,7 @@ async def test_nobody_is_signed_before_and_after_its_build(
     _, build = await world.host(1, HostState.PREPARING)
     early = await server.post(f"/puppet/autosign/{NAME}", content=request_of(secret=secret))
     assert "was not sent into its installer" in early.text
+    assert (await world.steps(build))[24].state is StepState.PENDING
     async with world.database.sessions.begin() as session:
         await close_build(session, build, BuildOutcome.IN_OPERATION, later(200))
     late = await server.post(f"/puppet/autosign/{NAME}", content=request_of(secret=secret))
