@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-__all__ = ["Authority", "Pair"]
-
+__all__ = ["Authority", "ClientCertificate", "Pair"]
 
 LOOPBACK = IPv4Address("127.0.0.1")
 
@@ -24,6 +23,13 @@ class Pair:
 
     certificate: Path
     key: Path
+
+
+@dataclass(frozen=True)
+class ClientCertificate(Pair):
+    """Who we are at a server, and which authority has signed it and us."""
+
+    ca: Path
 
 
 class Authority:

@@ -6,16 +6,15 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
+from lab.authority import ClientCertificate
 from lab.process import until
 from lab.site import PULP_CREDENTIALS, PUPPET_CREDENTIALS
 
-__all__ = ["ClientCertificate", "fill_pulp", "keep_puppet_certificate", "rackrise"]
+__all__ = ["fill_pulp", "keep_puppet_certificate", "rackrise"]
 
 _COMMAND_SECONDS = 60.0
 _SYNC_SECONDS = 60.0
@@ -46,15 +45,6 @@ async def rackrise(
     if process.returncode != 0:
         raise RuntimeError(f"rackrise {' '.join(words)}: {complained.decode()}{printed.decode()}")
     return printed.decode()
-
-
-@dataclass(frozen=True)
-class ClientCertificate:
-    """Files by which a Puppet server's CA knows Rackrise."""
-
-    certificate: Path
-    key: Path
-    ca: Path
 
 
 async def keep_puppet_certificate(

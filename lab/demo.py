@@ -27,7 +27,8 @@ from integrations.pulp import PulpSettings
 from inventory.database import Sessions, make_engine, make_sessions
 from inventory.models import now
 from inventory.overview import arrows_of_fleet, fleet
-from lab.content import ClientCertificate, fill_pulp, keep_puppet_certificate
+from lab.authority import ClientCertificate
+from lab.content import fill_pulp, keep_puppet_certificate
 from lab.images import build
 from lab.qemu import Loader
 from lab.real import real_site

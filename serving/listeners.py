@@ -126,7 +126,7 @@ def _common_name(certificate: _Certificate | None) -> str | None:
     return names[-1] if names else None
 
 
-def _server(app: ASGIApp, tls: ssl.SSLContext | None) -> _Server:
+def _server(app: ASGIApp, tls: ssl.SSLContext | None, stop_seconds: int) -> _Server:
     config = uvicorn.Config(
         app,
         http=_HttpsProtocol if tls else _HttpProtocol,
@@ -138,22 +138,27 @@ def _server(app: ASGIApp, tls: ssl.SSLContext | None) -> _Server:
         # Whom to believe is the application's to judge.
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=_STOP_SECONDS,
+        timeout_graceful_shutdown=stop_seconds,
         ssl_context_factory=None if tls is None else lambda *_: tls,
     )
     return _Server(config)
 
 
 @asynccontextmanager
-async def served(app: ASGIApp, listeners: Sequence[Listener]) -> AsyncIterator[None]:
+async def served(
+    app: ASGIApp, listeners: Sequence[Listener], *, stop_seconds: int = _STOP_SECONDS
+) -> AsyncIterator[None]:
     """Serve an application on listeners while the block lasts.
 
-    Requests that are being answered when it ends are finished first, within some seconds.
+    Args:
+        app: what to serve.
+        listeners: where.
+        stop_seconds: for requests that are being answered when it ends; they are finished first.
 
     Raises:
         TimeoutError: a listener was not ready within ten seconds.
     """
-    servers = [(_server(app, one.tls), one.socket) for one in listeners]
+    servers = [(_server(app, one.tls, stop_seconds), one.socket) for one in listeners]
     tasks = [asyncio.create_task(one.serve(sockets=[bound])) for one, bound in servers]
     try:
         async with asyncio.timeout(_START_SECONDS):

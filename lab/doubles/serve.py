@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-import uvicorn
 from starlette.types import ASGIApp
 
-from lab.process import until
+from serving import listeners
+from serving.listeners import Listener, tcp_socket, url_of
 
 __all__ = ["served"]
 
-
-class _Server(uvicorn.Server):
-    """Leaves the signals of the surrounding program alone."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+_STOP_SECONDS = 1
+"""A double that hangs on purpose is not waited for."""
 
 
 @asynccontextmanager
@@ -34,26 +28,7 @@ async def served(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> AsyncI
     Yields:
         Its URL, ending in a slash.
     """
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        log_level="error",
-        lifespan="off",
-        timeout_graceful_shutdown=1,
-    )
-    server = _Server(config)
-    task = asyncio.create_task(server.serve())
-
-    async def started() -> bool:
-        if task.done():
-            await task
-        return server.started
-
-    try:
-        await until(started, what="the double listens", deadline=10, every=0.005)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://{host}:{port}/"
-    finally:
-        server.should_exit = True
-        await task
+    listener = Listener(tcp_socket(host, port))
+    url = url_of(listener)
+    async with listeners.served(app, [listener], stop_seconds=_STOP_SECONDS):
+        yield f"{url}/"

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import httpx
 
+from lab.authority import ClientCertificate
 from lab.cache import Cache, key
-from lab.content import ClientCertificate
 from lab.namespace import Namespace, run
 from lab.process import Running, free_port, running
 from lab.reach import reach

@@ -25,8 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AttributeOID, NameOID
 
 from deployments.up import GatewayTls
-from lab.authority import Authority
-from lab.content import ClientCertificate
+from lab.authority import Authority, ClientCertificate
 from lab.doubles.puppet import PuppetDouble
 from lab.process import until
 from serving.listeners import Listener, served, tcp_socket, tls_context, url_of
@@ -44,12 +43,18 @@ class SimulatedPuppet:
     """The server as hosts and Rackrise see it."""
 
     url: str
-    gateway: GatewayTls
     client: ClientCertificate
     """What Rackrise speaks to its CA with."""
+    gateway_port: int
     double: PuppetDouble
     _agents: httpx.AsyncClient
     _gateway: httpx.AsyncClient
+
+    @property
+    def gateway(self) -> GatewayTls:
+        """How the gateway listens for it."""
+        ours = self.client
+        return GatewayTls(self.gateway_port, ours.certificate, ours.key, ours.ca)
 
     def site_table(self) -> str:
         """Its part of the site file."""
@@ -126,8 +131,8 @@ async def simulated_puppet(
         )
         puppet = SimulatedPuppet(
             url=url_of(listener),
-            gateway=GatewayTls(gateway_port, ours.certificate, ours.key, authority.file),
             client=ClientCertificate(ours.certificate, ours.key, authority.file),
+            gateway_port=gateway_port,
             double=double,
             _agents=agents,
             _gateway=gateway,
