@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from sqlmodel import col, select
 from flows.first_boot import first_boot
 from flows.inception import inception
 from flows.sync_content import sync_content
-from integrations.pulp import Distribution, Pulp
+from integrations.pulp import Distribution, Publication, Pulp
 from inventory import builds, hosts, repositories
 from inventory.life import HostState
 from inventory.models import (
@@ -37,7 +38,7 @@ from lab.process import until
 from tasks.company import NothingDone, Problem
 from tasks.content import remove_unneeded_pins
 from tasks.credentials import PulpCredentials
-from tasks.means import use
+from tasks.means import Pulps, use
 from tests.flows.bench import Bench
 from tests.integrations.pulp.sites import SITES, STRANGER, Site, create_repository, new_name
 
@@ -237,15 +238,28 @@ async def test_a_pin_that_somebody_has_removed_is_made_again(content: Content) -
 async def test_a_pin_that_is_chosen_while_it_is_removed_is_there_in_the_end(
     content: Content,
 ) -> None:
-    """Whoever comes first: the build waits for the removal, or the removal sees the build."""
     await sync_content()
     first, second = await content.bench.selected(1), await content.bench.selected(2)
     await inception(hosts=[first])
     await content.close(first)
-    use(replace(content.bench.means, clock=lambda: now() + timedelta(hours=2)))
-    await asyncio.gather(remove_unneeded_pins("pulp"), inception(hosts=[second]))
-    build = await content.bench.build(second)
-    assert set(await content.pins()) == {build.tree_pin}
+    pin = (await content.bench.build(first)).tree_pin
+    slow = Slow(content.bench.means.pulps, pin or "")
+    later = replace(content.bench.means, clock=lambda: now() + timedelta(hours=2), pulps=slow)
+    use(later)
+    removal = asyncio.create_task(remove_unneeded_pins("pulp"))
+    await asyncio.wait_for(slow.removing.wait(), 30)
+    build = asyncio.create_task(inception(hosts=[second]))
+
+    async def chosen() -> bool:
+        return slow.publications_asked > 0
+
+    await until(chosen, what="the build has chosen the pin", deadline=30, every=0.05)
+    await asyncio.sleep(0.5)  # it would have looked for the pin by now, and found it
+    assert (await content.bench.build(second)).tree_pin is None, "it waits for the removal"
+    slow.go_on.set()
+    assert await removal >= 1  # other tests have left pins in the same Pulp
+    await build
+    assert set(await content.pins()) == {pin} == {(await content.bench.build(second)).tree_pin}
 
 
 async def test_a_content_app_that_is_down_is_tried_again_then_the_host_is_held(
@@ -454,6 +468,34 @@ class Only:
 
     async def of(self, pulp: PulpRow) -> Pulp:
         return self.client
+
+
+@dataclass
+class Slow:
+    """Gives clients that wait in the middle of removing one pin until they are told to go on."""
+
+    pulps: Pulps
+    pin: str
+    removing: asyncio.Event = field(default_factory=asyncio.Event)
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    publications_asked: int = 0
+
+    async def of(self, pulp: PulpRow) -> Any:
+        client = await self.pulps.of(pulp)
+
+        async def unpin(base_path: str) -> None:
+            if base_path == self.pin:
+                self.removing.set()
+                await self.go_on.wait()
+            await Pulp.unpin(client, base_path)
+
+        async def publication_of(distribution: Distribution) -> Publication:
+            self.publications_asked += 1
+            return await Pulp.publication_of(client, distribution)
+
+        changed = copy.copy(client)
+        vars(changed).update(unpin=unpin, publication_of=publication_of)
+        return changed
 
 
 def content_asked(content: Content) -> Callable[[], Any]:

@@ -202,3 +202,35 @@ async def test_a_revoked_host_tells_nothing_whatever_its_exit_code(
         await asyncio.sleep(4)  # until the server has loaded its list anew (contract, section 6)
         await cycle.agent(tmp_path / "m", None)
         assert len(await cycle.world.callbacks()) == before
+
+
+async def test_a_failing_resource_is_told_with_its_words(cycle: Cycle, tmp_path: Path) -> None:
+    await cycle.world.host(1, HostState.FIRST_BOOT)
+    (cycle.server.manifests / "site.pp").write_text(
+        MANIFEST.replace("node default { }", 'node default { exec { "/bin/false": } }')
+    )
+    async with cycle.gateway():
+        ran = await cycle.agent(tmp_path / "m", certificate_token(token(1)))
+    assert ran.code in (4, 6), ran.output
+    (kept,) = await cycle.world.callbacks()
+    found = verdict(read_report(kept.body.encode()))
+    assert not found.configured
+    assert "Exec[/bin/false]" in found.reason
+    assert "returned 1 instead of one of [0]" in found.reason
+
+
+async def test_an_old_catalog_in_the_place_of_one_that_does_not_compile_is_no_success(
+    cycle: Cycle, tmp_path: Path
+) -> None:
+    await cycle.world.host(1, HostState.FIRST_BOOT)
+    async with cycle.gateway():
+        await cycle.agent(tmp_path / "m", certificate_token(token(1)))
+        (cycle.server.manifests / "site.pp").write_text('fail("not today")\n')
+        await cycle.agent(tmp_path / "m", None)
+    first, second = (read_report(one.body.encode()) for one in await cycle.world.callbacks())
+    assert verdict(first).configured
+    assert second.status != "failed", "its status alone would pass for success"
+    found = verdict(second)
+    assert not found.configured
+    assert "old catalog" in found.reason
+    assert "not today" in found.reason
