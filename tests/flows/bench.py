@@ -43,7 +43,7 @@ from inventory import builds, callbacks, effects, hosts, orders, steps
 from inventory.arrows import Evidence, Phase
 from inventory.database import AsyncSession
 from inventory.hosts import Discovered, SeenInterface
-from inventory.life import Event, HostState
+from inventory.life import HostState
 from inventory.models import (
     Build,
     CallbackKind,
@@ -73,15 +73,9 @@ from tasks import dns as dns_tasks
 from tasks import hosts as host_tasks
 from tasks.means import Deadlines, Means, use
 from tests.conftest import Database
+from tests.inventory.world import WAY
 
 NETWORK = IPv4Network("192.0.2.0/24")
-WAY = (
-    (Event.PREPARE, HostState.PREPARING),
-    (Event.REBOOT, HostState.REBOOTING),
-    (Event.KICKSTART, HostState.INSTALLING),
-    (Event.BUILT, HostState.INSTALLED),
-    (Event.NETBOOT_ENDED, HostState.FIRST_BOOT),
-)
 ZONES = ("lab.example", "2.0.192.in-addr.arpa")
 
 
@@ -148,7 +142,7 @@ class Ledger:
         return name
 
     async def advance(self, name: str, state: HostState) -> None:
-        """Move a host that is selected, or further, on without doing anything for it."""
+        """Move a host on without doing anything for it; one that must be selected, or further."""
         async with self.database.sessions.begin() as session:
             host = await hosts.named(session, name)
             reached = [target for _, target in WAY]

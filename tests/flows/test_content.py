@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 from sqlmodel import col, select
 
 from flows.first_boot import first_boot
@@ -39,6 +38,7 @@ from tasks.company import NothingDone, Problem
 from tasks.content import remove_unneeded_pins
 from tasks.credentials import PulpCredentials
 from tasks.means import Pulps, use
+from tests.elsewhere import Elsewhere, living_elsewhere
 from tests.flows.bench import Bench
 from tests.integrations.pulp.sites import SITES, STRANGER, Site, create_repository, new_name
 
@@ -49,25 +49,10 @@ TRIES = 5
 """Of each task: the first, and four more."""
 
 
-@dataclass
-class Served:
-    """A Pulp that many tests share, in a thread whose loop outlives theirs."""
-
-    site: Site
-    portal: BlockingPortal
-
-    async def do(self, lever: Callable[..., Any], *arguments: object) -> Any:
-        """Pull one of the site's levers in its own loop."""
-        return await asyncio.to_thread(self.portal.call, lever, *arguments)
-
-
 @pytest.fixture(scope="module", params=["double", pytest.param("pulp", marks=pytest.mark.servers)])
-def served(request: pytest.FixtureRequest) -> Iterator[Served]:
-    with (
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(SITES[request.param]()) as site,
-    ):
-        yield Served(site, portal)
+def served(request: pytest.FixtureRequest) -> Iterator[Elsewhere[Site]]:
+    with living_elsewhere(SITES[request.param]()) as site:
+        yield site
 
 
 @dataclass
@@ -75,7 +60,7 @@ class Content:
     """The bench's tree, in Pulp instead of on a plain server."""
 
     bench: Bench
-    served: Served
+    served: Elsewhere[Site]
     name: str
     """Of the tree upstream, new for each test; it is served at ks/NAME."""
 
@@ -134,7 +119,7 @@ class Content:
 
 
 @pytest.fixture
-async def content(bench: Bench, served: Served) -> AsyncIterator[Content]:
+async def content(bench: Bench, served: Elsewhere[Site]) -> AsyncIterator[Content]:
     name = new_name()
     upstream, settings = served.site.upstream, served.site.settings()
     upstream.tree(name)

@@ -15,7 +15,6 @@ from uuid import uuid4
 import httpx
 import pytest
 import sqlalchemy as sa
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 from sqlmodel import select
 
 from flows.attend import attend
@@ -45,6 +44,7 @@ from tasks.certificates import clean_certificates, settle_certificates
 from tasks.company import Company, NothingDone, Traveller
 from tasks.means import use
 from tasks.puppet import collect_reports
+from tests.elsewhere import Elsewhere, living_elsewhere
 from tests.flows.bench import Bench
 from tests.integrations.puppet.sites import SITES, Site, csr
 
@@ -55,34 +55,19 @@ SAMPLES = Path(__file__).parents[2].parent / "shared" / "contracts" / "puppet-sa
 _NUMBERS = count(1)
 
 
-@dataclass
-class Shared:
-    """A CA that many tests share, in a thread whose loop outlives theirs."""
-
-    site: Site
-    portal: BlockingPortal
-
-    async def do(self, work: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
-        """Call one of the site's functions in its own loop."""
-        return await asyncio.to_thread(self.portal.call, work, *arguments)
-
-
 @pytest.fixture(
     scope="module", params=["double", pytest.param("puppetserver", marks=pytest.mark.servers)]
 )
-def shared(request: pytest.FixtureRequest) -> Iterator[Shared]:
-    with (
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(SITES[request.param]()) as site,
-    ):
-        yield Shared(site, portal)
+def shared(request: pytest.FixtureRequest) -> Iterator[Elsewhere[Site]]:
+    with living_elsewhere(SITES[request.param]()) as site:
+        yield site
 
 
 @dataclass
 class Remote:
     """The CA's client, called where it lives."""
 
-    shared: Shared
+    shared: Elsewhere[Site]
     settings: PuppetSettings
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
@@ -157,7 +142,7 @@ def report(sample: str, name: str) -> str:
 
 
 @pytest.fixture
-async def world(bench: Bench, shared: Shared, tmp_path: Path) -> Puppeted:
+async def world(bench: Bench, shared: Elsewhere[Site], tmp_path: Path) -> Puppeted:
     number = next(_NUMBERS)
     vardir = tmp_path / "vardir"
     (vardir / "reports").mkdir(parents=True)

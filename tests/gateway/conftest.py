@@ -21,24 +21,16 @@ from gateway.settings import GatewaySettings
 from inventory import steps
 from inventory.builds import hold, keep_token, keep_tree, set_group
 from inventory.hosts import move, take_name
-from inventory.life import Event, HostState
+from inventory.life import HostState
 from inventory.models import Build, Callback, Host, HostGroup, Puppet, Step
 from serving.arrival import Arrival, Marked
 from tests.conftest import Database
-from tests.inventory.world import discovered, later, make_group, make_puppet
+from tests.inventory.world import WAY, discovered, later, make_group, make_puppet
 
 HOST = "192.0.2.77"
 NAME = "web1.example.org"
 """The host with number 1."""
 PROXY = "192.0.2.9"
-_WAY = (
-    (Event.SELECT, HostState.SELECTED),
-    (Event.PREPARE, HostState.PREPARING),
-    (Event.REBOOT, HostState.REBOOTING),
-    (Event.KICKSTART, HostState.INSTALLING),
-    (Event.BUILT, HostState.INSTALLED),
-    (Event.NETBOOT_ENDED, HostState.FIRST_BOOT),
-)
 
 
 def token(number: int) -> str:
@@ -80,7 +72,7 @@ class World:
             await set_group(session, build, self.group, "test")
             await keep_token(session, build, token(number))
             await keep_tree(session, build, "http://192.0.2.1/tree/")
-            for event, target in _WAY:
+            for event, target in WAY:
                 if host.state is state:
                     break
                 await move(session, host, event, later(target is HostState.INSTALLING))

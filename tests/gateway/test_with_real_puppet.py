@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
-from anyio.from_thread import start_blocking_portal
 from sqlmodel import select
 
 from gateway.serve import serve
@@ -25,6 +24,7 @@ from inventory.models import Build, Facts, HostGroup, Puppet, StepState
 from lab.process import free_port, until
 from lab.puppet_agent import AgentRun, agent_run
 from lab.servers.puppet import SERVER, PuppetServer, puppet
+from tests.elsewhere import living_elsewhere
 from tests.gateway.conftest import World, token
 from tests.integrations.puppet.sites import settings_of
 
@@ -83,10 +83,10 @@ class Cycle:
 @pytest.fixture(scope="module")
 def site() -> Iterator[tuple[PuppetServer, int]]:
     port = free_port()
-    with TemporaryDirectory(prefix="puppet-") as directory, start_blocking_portal() as portal:
+    with TemporaryDirectory(prefix="puppet-") as directory:
         opened = puppet(Path(directory), gateway=f"https://127.0.0.1:{port}")
-        with portal.wrap_async_context_manager(opened) as server:
-            yield server, port
+        with living_elsewhere(opened) as server:
+            yield server.site, port
 
 
 @pytest.fixture

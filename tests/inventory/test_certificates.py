@@ -13,23 +13,14 @@ from inventory.arrows import Evidence
 from inventory.builds import certificate_token, hold, keep_token, set_group
 from inventory.certificates import Verdict
 from inventory.hosts import move, take_name
-from inventory.life import Event, HostState
+from inventory.life import HostState
 from inventory.models import Build, Host, HostGroup, Step, StepState
 from tests.conftest import Database
-from tests.inventory.world import discovered, later, make_group, make_puppet
+from tests.inventory.world import WAY, discovered, later, make_group, make_puppet
 
 NAME = "web1.example.org"
 TOKEN = "the-build's-token"
 SECRET = certificate_token(TOKEN)
-_WAY = (
-    (Event.SELECT, HostState.SELECTED),
-    (Event.PREPARE, HostState.PREPARING),
-    (Event.REBOOT, HostState.REBOOTING),
-    (Event.KICKSTART, HostState.INSTALLING),
-    (Event.BUILT, HostState.INSTALLED),
-    (Event.NETBOOT_ENDED, HostState.FIRST_BOOT),
-    (Event.REPORT, HostState.IN_OPERATION),
-)
 
 
 @dataclass
@@ -44,7 +35,7 @@ class Asked:
     async def at(self, state: HostState) -> None:
         async with self.database.sessions.begin() as session:
             host = await session.get_one(Host, self.host.id)
-            for event, target in _WAY:
+            for event, target in WAY:
                 if host.state is state:
                     return
                 await move(session, host, event, later(1))

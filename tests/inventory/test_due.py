@@ -11,21 +11,12 @@ from inventory.builds import close_build, set_group
 from inventory.database import CHANNEL_CALLBACKS
 from inventory.due import due, settle_callbacks
 from inventory.hosts import move
-from inventory.life import Event
+from inventory.life import Event, HostState
 from inventory.listening import listen
 from inventory.models import Build, BuildOutcome, Callback, CallbackKind, Host, HostGroup
 from inventory.puppet import forget_reports, keep_report
 from tests.conftest import Database
-from tests.inventory.world import discovered, later, make_group, make_puppet
-
-_WAY = (
-    Event.SELECT,
-    Event.PREPARE,
-    Event.REBOOT,
-    Event.KICKSTART,
-    Event.BUILT,
-    Event.NETBOOT_ENDED,
-)
+from tests.inventory.world import WAY, discovered, later, make_group, make_puppet
 
 
 @pytest.fixture
@@ -41,8 +32,10 @@ async def first_boot(database: Database, group: HostGroup, *, puppet: bool) -> t
         host, group = await session.merge(host), await session.merge(group)
         group.puppet_id = (await make_puppet(session)).id if puppet else None
         await set_group(session, build, group, "test")
-        for event in _WAY:
+        for event, target in WAY:
             await move(session, host, event, later(1))
+            if target is HostState.FIRST_BOOT:
+                break
     return host, build
 
 

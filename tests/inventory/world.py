@@ -7,6 +7,7 @@ from typing import Any
 
 from inventory.database import AsyncSession, Sessions
 from inventory.hosts import Discovered, SeenInterface, discover
+from inventory.life import Event, HostState
 from inventory.models import (
     Build,
     DiscoveryRule,
@@ -21,6 +22,16 @@ from inventory.models import (
     Subnet,
 )
 
+WAY = (
+    (Event.SELECT, HostState.SELECTED),
+    (Event.PREPARE, HostState.PREPARING),
+    (Event.REBOOT, HostState.REBOOTING),
+    (Event.KICKSTART, HostState.INSTALLING),
+    (Event.BUILT, HostState.INSTALLED),
+    (Event.NETBOOT_ENDED, HostState.FIRST_BOOT),
+    (Event.REPORT, HostState.IN_OPERATION),
+)
+"""What moves a host from discovered to in operation, and where it then is."""
 T0 = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
