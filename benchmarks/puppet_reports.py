@@ -247,7 +247,7 @@ async def _against(url: str, home: Path, options: argparse.Namespace) -> tuple[S
         at_once = await kept(sessions)
         if options.kills:
             nobody = cast(Any, None)
-            use(Means(sessions, nobody, nobody, nobody, token_key=b"", worker="benchmark"))
+            use(Means(sessions, nobody, nobody, nobody, nobody, token_key=b"", worker="benchmark"))
             await collect_reports.fn()
         return sent, at_once, await kept(sessions)
     finally:

@@ -15,7 +15,9 @@ from cli.inventory import with_inventory
 if TYPE_CHECKING:
     from inventory.database import AsyncSession
     from inventory.hardware import HardwareRow
+    from inventory.models import ProfileChange
     from inventory.overview import ArrowRow, HostRow
+    from inventory.profiles import ProfileRow
     from inventory.repositories import RepositoryRow
 
 __all__ = ["app"]
@@ -62,23 +64,26 @@ def list_hosts() -> None:
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="Full name of the host.")]) -> None:
-    """One host: arrows with state, evidence and what was seen; hardware, repositories."""
-    from inventory import hosts, repositories
+    """One host: arrows with state, evidence and what was seen; hardware, what it has installed."""
+    from inventory import hosts, profiles, repositories
     from inventory.hardware import hardware_of
     from inventory.overview import arrows_of_host, fleet
 
     async def look(
         session: AsyncSession,
-    ) -> tuple[list[ArrowRow], list[HostRow], list[RepositoryRow], list[HardwareRow]]:
+    ) -> tuple[
+        list[ArrowRow], list[HostRow], list[RepositoryRow], list[HardwareRow], list[ProfileRow]
+    ]:
         host = await hosts.named(session, name)
         return (
             await arrows_of_host(session, name),
             await fleet(session, name),
             await repositories.of_host(session, host.id),
             await hardware_of(session, host.id),
+            await profiles.of_host(session, host.id),
         )
 
-    arrows, rows, used, hardware = with_inventory(look)
+    arrows, rows, used, hardware, reported = with_inventory(look)
     table = _table("arrow", "state", "evidence", "at (UTC)", "seen")
     for row in arrows:
         table.add_row(
@@ -99,9 +104,44 @@ def show(name: Annotated[str, typer.Argument(help="Full name of the host.")]) ->
         for one in used:
             table.add_row(one.name, one.url, one.known_as)
         _print(table)
+    if reported:
+        table = _table("reported", "how many", "at (UTC)", "last change (UTC)", "came", "went")
+        for kind in reported:
+            changed = (_moment(kind.changed_at), f"{kind.added}", f"{kind.removed}")
+            last = changed if kind.added or kind.removed else ("", "", "")
+            table.add_row(kind.content_type, f"{kind.count}", _moment(kind.received_at), *last)
+        _print(table)
     for host in rows:
         if host.held_reason:
             typer.echo(f"{host.name} is held at {_held(host)}")
+
+
+@app.command()
+def packages(
+    name: Annotated[str, typer.Argument(help="Full name of the host.")],
+    changes: Annotated[bool, typer.Option("--changes", help="How they have changed.")] = False,
+) -> None:
+    """The packages that a host last reported, a line each; or what came and went, and when."""
+    from inventory import hosts, profiles
+
+    async def look(session: AsyncSession) -> tuple[list[str], list[ProfileChange]]:
+        host = await hosts.named(session, name)
+        return (
+            await profiles.packages_of(session, host.id),
+            await profiles.changes_of(session, host.id),
+        )
+
+    now_there, changed = with_inventory(look)
+    if not changes:
+        typer.echo("\n".join(now_there) or f"{name} has reported no packages")
+        return
+    for one in changed:
+        typer.echo(f"{_moment(one.at)} UTC, {one.content_type}")
+        for sign, items in (("-", one.removed), ("+", one.added)):
+            for item in items:
+                typer.echo(f"  {sign} {profiles.in_words(item)}")
+    if not changed:
+        typer.echo(f"{name} has reported no change")
 
 
 @app.command()

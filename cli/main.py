@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import bmc, content, hosts, puppet, site
+from cli import bmc, candlepin, content, hosts, puppet, site
 
 __all__ = ["app"]
 
@@ -26,6 +26,7 @@ app.add_typer(hosts.app, name="hosts")
 app.add_typer(bmc.app, name="bmc")
 app.add_typer(content.app, name="content")
 app.add_typer(puppet.app, name="puppet")
+app.add_typer(candlepin.app, name="candlepin")
 
 
 @app.callback()

@@ -1,4 +1,4 @@
-"""The clients of all Pulps and Puppet CAs that one process speaks to."""
+"""The clients of all Pulps, Puppet CAs and Candlepins that one process speaks to."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
+from integrations.candlepin import Candlepin, CandlepinSettings
 from integrations.pulp import Pulp, PulpSettings
 from integrations.puppet import PuppetCa, PuppetSettings
+from inventory.models import Candlepin as CandlepinRow
 from inventory.models import Pulp as PulpRow
 from inventory.models import Puppet as PuppetRow
-from tasks.credentials import pulp_settings, puppet_settings
+from tasks.credentials import candlepin_settings, pulp_settings, puppet_settings
 
-__all__ = ["Clients", "pulp_clients", "puppet_clients"]
+__all__ = ["Clients", "candlepin_clients", "pulp_clients", "puppet_clients"]
 
 
 class _Client(Protocol):
@@ -94,3 +96,8 @@ def pulp_clients() -> Clients[PulpRow, PulpSettings, Pulp]:
 def puppet_clients() -> Clients[PuppetRow, PuppetSettings, PuppetCa]:
     """Clients of the CAs of Puppet servers."""
     return Clients(puppet_settings, PuppetCa)
+
+
+def candlepin_clients() -> Clients[CandlepinRow, CandlepinSettings, Candlepin]:
+    """Clients of Candlepins."""
+    return Clients(candlepin_settings, Candlepin)

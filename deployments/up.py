@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -18,7 +18,7 @@ import httpx
 from deployments.postgres import PostgresUrls, embedded_postgres
 from inventory.database import migrate
 
-__all__ = ["GatewayTls", "Place", "Up", "up"]
+__all__ = ["GatewayRhsm", "GatewayTls", "Place", "Up", "up"]
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +59,22 @@ class GatewayTls:
 
 
 @dataclass(frozen=True)
+class GatewayRhsm:
+    """Where hosts reach the RHSM front, and the Candlepin behind it."""
+
+    port: int
+    certificate: Path
+    key: Path
+    ca: Path
+    """Candlepin's, of the identities of hosts."""
+    candlepin_url: str
+    candlepin_ca: Path
+    """Of Candlepin's own certificate."""
+    oauth_key: str
+    oauth_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Place:
     """Where everything lies and listens."""
 
@@ -72,6 +88,8 @@ class Place:
     gateway_port: int = 8000
     gateway_tls: GatewayTls | None = None
     """None: no Puppet server is heard."""
+    gateway_rhsm: GatewayRhsm | None = None
+    """None: no host registers."""
     prefect_host: str = "127.0.0.1"
     prefect_port: int = 4200
     database: PostgresUrls | None = None
@@ -163,6 +181,19 @@ def _environment(place: Place, urls: PostgresUrls) -> dict[str, str]:
             "RACKRISE_GATEWAY_TLS_CERTIFICATE": str(tls.certificate),
             "RACKRISE_GATEWAY_TLS_KEY": str(tls.key),
             "RACKRISE_GATEWAY_TLS_CA": str(tls.ca),
+        }
+    if place.gateway_rhsm is not None:
+        rhsm = place.gateway_rhsm
+        settings |= {
+            "RACKRISE_GATEWAY_RHSM_HOST": place.gateway_host,
+            "RACKRISE_GATEWAY_RHSM_PORT": str(rhsm.port),
+            "RACKRISE_GATEWAY_RHSM_CERTIFICATE": str(rhsm.certificate),
+            "RACKRISE_GATEWAY_RHSM_KEY": str(rhsm.key),
+            "RACKRISE_GATEWAY_RHSM_CA": str(rhsm.ca),
+            "RACKRISE_GATEWAY_CANDLEPIN_URL": rhsm.candlepin_url,
+            "RACKRISE_GATEWAY_CANDLEPIN_CA": str(rhsm.candlepin_ca),
+            "RACKRISE_GATEWAY_CANDLEPIN_OAUTH_KEY": rhsm.oauth_key,
+            "RACKRISE_GATEWAY_CANDLEPIN_OAUTH_SECRET": rhsm.oauth_secret,
         }
     if place.proxy_file is not None:
         settings["RACKRISE_PROXY_FILE"] = str(place.proxy_file)

@@ -12,7 +12,7 @@ from uuid import uuid4
 from prefect import get_client
 
 from deployments.catalogue import register
-from deployments.clients import pulp_clients, puppet_clients
+from deployments.clients import candlepin_clients, pulp_clients, puppet_clients
 from deployments.dispatcher import Dispatcher
 from deployments.proxies import proxy_clients
 from deployments.settings import WorkerSettings
@@ -54,15 +54,17 @@ async def work(settings: WorkerSettings) -> None:
         proxies, own, app = await stack.enter_async_context(proxy_clients(settings))
         if own is not None:
             await stack.enter_async_context(listening(own, app))
-        pulps, puppets = pulp_clients(), puppet_clients()
+        pulps, puppets, candlepins = pulp_clients(), puppet_clients(), candlepin_clients()
         stack.push_async_callback(pulps.close)
         stack.push_async_callback(puppets.close)
+        stack.push_async_callback(candlepins.close)
         use(
             Means(
                 sessions=sessions,
                 proxies=proxies,
                 pulps=pulps,
                 puppets=puppets,
+                candlepins=candlepins,
                 token_key=settings.token_key.get_secret_value().encode(),
                 worker=lease,
                 leaving=leaving,

@@ -9,6 +9,7 @@ from prefect import flow
 from flows.travel import travelling
 from inventory.arrows import Phase
 from tasks.boot import end_network_installation
+from tasks.candlepin import look_at_consumers
 from tasks.certificates import look_at_certificates
 from tasks.dhcp import check_install_leases
 
@@ -27,4 +28,5 @@ async def anaconda_build(hosts: list[str], company: UUID | None = None) -> None:
         # First: until this is done, a host that restarts would be installed again.
         going = await end_network_installation(party)
         going = await check_install_leases(going)
+        going = await look_at_consumers(going)
         await look_at_certificates(going)

@@ -8,6 +8,7 @@ from prefect import flow
 
 from flows.travel import travelling
 from inventory.arrows import Phase
+from tasks.candlepin import check_consumers
 from tasks.certificates import check_certificates
 from tasks.dhcp import check_first_boot_leases
 from tasks.hosts import judge_first_boot
@@ -27,6 +28,7 @@ async def first_boot(hosts: list[str], company: UUID | None = None) -> None:
     """
     async with travelling(Phase.FIRST_BOOT, hosts, company) as party:
         going = await check_first_boot_leases(party)
+        going = await check_consumers(going)
         going = await check_certificates(going)
         going = await judge_puppet(going)
         going = await compare_repositories(going)

@@ -9,6 +9,7 @@ from prefect import flow
 from flows.travel import Wish, travelling
 from inventory.arrows import Phase
 from tasks.boot import fetch_boot_files, write_boot_configs
+from tasks.candlepin import prepare_subscriptions, remove_consumers
 from tasks.certificates import clean_certificates
 from tasks.dhcp import reserve_in_dhcp, take_addresses
 from tasks.dns import create_dns_records
@@ -43,5 +44,7 @@ async def inception(
         going = await reserve_in_dhcp(going)
         going = await create_dns_records(going)
         going = await check_kickstarts(going)
+        going = await prepare_subscriptions(going)
+        going = await remove_consumers(going)
         going = await clean_certificates(going)
         await order_reboot(going)

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from inventory.errors import InventoryError, UnknownSite
 
-__all__ = ["Refusal", "answer_errors", "faults_of"]
+__all__ = ["Refusal", "answer_errors", "faults_of", "is_passing"]
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +80,15 @@ async def _unavailable(request: Request, error: Exception) -> Response:
     return _answer(request, 503, "the database is not available; try again", _TRY_AGAIN)
 
 
-async def _database(request: Request, error: DBAPIError) -> Response:
+def is_passing(error: DBAPIError) -> bool:
+    """Whether a database's refusal is worth another try: it is away, or two have collided."""
     collided = getattr(error.orig, "sqlstate", None) in _COLLISIONS
     lost = isinstance(error, OperationalError | InterfaceError)
-    if collided or lost or error.connection_invalidated:
+    return collided or lost or error.connection_invalidated
+
+
+async def _database(request: Request, error: DBAPIError) -> Response:
+    if is_passing(error):
         return await _unavailable(request, error)
     return await _broken(request, error)
 

@@ -10,7 +10,7 @@ from sqlmodel import col, select
 
 from gateway.answers import Refusal, faults_of
 from gateway.tellings import locked_build
-from inventory import callbacks, steps
+from inventory import callbacks, consumers, steps
 from inventory.arrows import Evidence
 from inventory.builds import hold
 from inventory.certificates import release_key
@@ -56,8 +56,8 @@ async def give_kickstart(
     # The installer starts from nothing at each fetch; the limit above keeps that from going on.
     build.deadline = at + timedelta(minutes=context.group.install_minutes)
     build.kickstarts += 1
-    if context.puppet is not None and build.kickstarts > 1:
-        await release_key(session, build)
+    if build.kickstarts > 1:
+        await _begin_anew(session, context, build)
     await move(session, host, Event.KICKSTART, at)
     seen = f"kickstart given to {remote}"
     await steps.finish(session, build.id, (20, 21), evidence=Evidence.OBSERVED, seen=seen, at=at)
@@ -88,6 +88,14 @@ async def _require_own_machine(session: AsyncSession, host: Host, macs: Sequence
             f"the token belongs to {host.name}, and the machine that sent it has only "
             f"{', '.join(macs)}; it reads another machine's boot configuration",
         )
+
+
+async def _begin_anew(session: AsyncSession, context: BuildContext, build: Build) -> None:
+    """The installer has started once more: what it had asked for, it will ask for again."""
+    if context.puppet is not None:
+        await release_key(session, build)
+    if context.candlepin is not None:
+        await consumers.begin_anew(session, build)
 
 
 def _require_in_build(host: Host, build: Build) -> None:

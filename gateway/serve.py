@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from gateway.app import create_app
+from gateway.rhsm.app import create_rhsm_app
 from gateway.settings import GatewaySettings
+from integrations.candlepin import Candlepin, CandlepinSettings, OAuthLogin
 from inventory.database import make_engine, make_sessions
 from serving.listeners import Listener, served, tcp_socket, tls_context
 
@@ -24,9 +27,16 @@ async def serve(settings: GatewaySettings) -> None:
         OSError: an address cannot be listened on, or a certificate not be read.
     """
     engine = make_engine(settings.database_url.get_secret_value(), pool_size=settings.pool_size)
-    app = create_app(settings, make_sessions(engine))
+    sessions = make_sessions(engine)
     try:
-        async with served(app, _listeners(settings)):
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(
+                served(create_app(settings, sessions), _listeners(settings))
+            )
+            if (candlepin := _candlepin(settings)) is not None:
+                await stack.enter_async_context(candlepin)
+                front = create_rhsm_app(settings, sessions, candlepin)
+                await stack.enter_async_context(served(front, _front_listeners(settings)))
             # Modules and routes live as long as the process: to search them again and again for
             # garbage makes some host wait a tenth of a second.
             gc.collect()
@@ -47,6 +57,30 @@ def _listeners(settings: GatewaySettings) -> list[Listener]:
         return [plain]
     tls = tls_context(settings.tls_certificate, settings.tls_key, settings.tls_ca)
     return [plain, Listener(tcp_socket(settings.tls_host, settings.tls_port), tls)]
+
+
+def _candlepin(settings: GatewaySettings) -> Candlepin | None:
+    """The one behind the RHSM front; None: there is no front."""
+    secret = settings.candlepin_oauth_secret
+    if settings.candlepin_url is None or settings.candlepin_oauth_key is None or secret is None:
+        return None
+    login = OAuthLogin(
+        key=settings.candlepin_oauth_key, secret=secret, user=settings.candlepin_user
+    )
+    ca = settings.candlepin_ca.read_text() if settings.candlepin_ca else None
+    return Candlepin(
+        CandlepinSettings(
+            url=settings.candlepin_url, login=login, ca=ca, timeout=settings.candlepin_seconds
+        )
+    )
+
+
+def _front_listeners(settings: GatewaySettings) -> list[Listener]:
+    certificate, ca, port = settings.rhsm_certificate, settings.rhsm_ca, settings.rhsm_port
+    if certificate is None or ca is None or port is None:
+        return []  # settings are complete or not there: never, with a Candlepin
+    tls = tls_context(certificate, settings.rhsm_key, ca)
+    return [Listener(tcp_socket(settings.rhsm_host, port), tls)]
 
 
 def _unix_socket(path: Path) -> socket.socket:

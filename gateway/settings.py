@@ -41,6 +41,32 @@ class GatewaySettings(BaseSettings):
     """Its private key."""
     tls_ca: Path | None = None
     """Puppet's CA, which has signed whoever may speak for hosts."""
+    rhsm_host: str = "127.0.0.1"
+    rhsm_port: int | None = Field(default=None, ge=0, le=65535)
+    """Where hosts reach the RHSM front over TLS; None: nowhere, and nobody registers."""
+    rhsm_certificate: Path | None = None
+    """The front's own, of a CA that hosts believe (``front_ca`` in the site file)."""
+    rhsm_key: Path | None = None
+    """Its private key."""
+    rhsm_ca: Path | None = None
+    """Candlepin's CA, which has signed the identities of hosts."""
+    candlepin_url: str | None = None
+    """The Candlepin behind the front, as the site file has it."""
+    candlepin_ca: Path | None = None
+    """CA of its certificate; None: the system's."""
+    candlepin_oauth_key: str | None = None
+    """OAuth: only so may the front speak in the name of a host."""
+    candlepin_oauth_secret: SecretStr | None = None
+    candlepin_user: str = "admin"
+    """Candlepin's user in whose name hosts are registered."""
+    candlepin_seconds: float = Field(default=30, gt=0)
+    """Longest time that Candlepin may take for an answer."""
+    profile_bytes: int = Field(default=8 << 20, gt=0)
+    """Largest profile of packages; one of 10,000 packages has 1.2 MB."""
+    passed_bytes: int = Field(default=4 << 20, gt=0)
+    """Largest body that is passed on to Candlepin."""
+    answer_bytes: int = Field(default=64 << 20, gt=0)
+    """Largest answer of Candlepin that is passed on to a host."""
     facts_bytes: int = Field(default=4 << 20, gt=0)
     """Largest body of facts; real ones with 3700 facts have some 300 KB."""
     report_bytes: int = Field(default=4 << 20, gt=0)
@@ -61,4 +87,21 @@ class GatewaySettings(BaseSettings):
         missing = [one for one in needed if getattr(self, one) is None]
         if missing and len(missing) < len(needed):
             raise ValueError(f"TLS needs {', '.join(needed)}: {', '.join(missing)} not given")
+        return self
+
+    @model_validator(mode="after")
+    def _rhsm_is_complete(self) -> Self:
+        needed = (
+            "rhsm_port",
+            "rhsm_certificate",
+            "rhsm_key",
+            "rhsm_ca",
+            "candlepin_url",
+            "candlepin_oauth_key",
+            "candlepin_oauth_secret",
+        )
+        missing = [one for one in needed if getattr(self, one) is None]
+        if missing and len(missing) < len(needed):
+            listed = ", ".join(needed)
+            raise ValueError(f"the RHSM front needs {listed}: {', '.join(missing)} not given")
         return self

@@ -208,7 +208,9 @@ async def tell_report(session: AsyncSession, telling: Telling, report: FirstRepo
     if build.closed_at is None:
         values = report.model_dump(mode="json")
         await keep_facts(session, build.host_id, "first_boot", values, telling.at)
-        await repositories.keep(session, build.host_id, report.repositories, telling.at)
+        await repositories.keep(
+            session, build.host_id, report.repositories, source="first_boot", at=telling.at
+        )
     return f"{host.name} runs from {report.root_device or 'its disk'}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["ARROWS", "Arrow", "Evidence", "Needs", "Phase", "arrow", "arrows_of"]
+__all__ = ["ARROWS", "PROFILED", "Arrow", "Evidence", "Needs", "Phase", "arrow", "arrows_of"]
 
 
 class Phase(StrEnum):
@@ -103,6 +103,10 @@ def _table() -> tuple[Arrow, ...]:
 
 
 ARROWS: tuple[Arrow, ...] = _table()
+
+
+PROFILED = (25, 26)
+"""What a host with subscriptions must have reported before its first boot is judged."""
 
 
 def arrow(number: int) -> Arrow:

@@ -29,6 +29,7 @@ __all__ = [
     "latest_build",
     "lock_build",
     "open_build",
+    "registration_token",
     "relies_on_pin",
     "resume",
     "set_group",
@@ -39,7 +40,10 @@ __all__ = [
 def _not_asked(group: HostGroup | None) -> list[int]:
     if group is None:
         return []
-    has = {Needs.CANDLEPIN: group.candlepin, Needs.PUPPET: group.puppet_id is not None}
+    has = {
+        Needs.CANDLEPIN: group.candlepin_id is not None,
+        Needs.PUPPET: group.puppet_id is not None,
+    }
     return [one.number for one in ARROWS if one.needs is not None and not has[one.needs]]
 
 
@@ -246,6 +250,15 @@ def certificate_token(token: str) -> str:
     return hmac.new(token.encode(), b"certificate request", hashlib.sha256).hexdigest()
 
 
+def registration_token(token: str) -> str:
+    """The token that a host shows as one of its activation keys when it registers.
+
+    Made one-way from the build's, which opens the kickstart: command lines can be read, and keys
+    stand in logs.
+    """
+    return hmac.new(token.encode(), b"registration", hashlib.sha256).hexdigest()
+
+
 async def keep_token(session: AsyncSession, build: Build, token: str) -> None:
     """Keep a build's token by its hash, unspent; an earlier one is forgotten."""
     await session.exec(
@@ -255,6 +268,7 @@ async def keep_token(session: AsyncSession, build: Build, token: str) -> None:
             token_hash=token_hash(token),
             token_spent_at=None,
             certificate_hash=token_hash(certificate_token(token)),
+            registration_hash=token_hash(registration_token(token)),
         )
     )
 

@@ -18,16 +18,12 @@ from sqlmodel import col, select
 from inventory import builds, steps
 from inventory.database import AsyncSession
 from inventory.hosts import host_by_name, lock_host
-from inventory.life import HostState
+from inventory.life import AT_WORK, HostState
 from inventory.models import Build, Host, HostGroup, Step, StepState
 
 __all__ = ["Verdict", "judge", "release_key", "waiting"]
 
 _ARROW = 24
-_AT_WORK = frozenset(
-    {HostState.REBOOTING, HostState.INSTALLING, HostState.INSTALLED, HostState.FIRST_BOOT}
-)
-"""From the order to reboot to the first report: nobody else has a reason to ask."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ async def judge(
     group = await _group(session, build)
     if group is None or group.puppet_id != puppet_id:
         return Verdict(False, f"the host group of {name} does not name this Puppet")
-    if (build.held_from if host.state is HostState.HELD else host.state) not in _AT_WORK:
+    if (build.held_from if host.state is HostState.HELD else host.state) not in AT_WORK:
         return Verdict(False, f"{name} is {host.state} and was not sent into its installer")
     verdict = _judged(name, build, token, key)
     if verdict.sign:
@@ -111,8 +107,8 @@ async def waiting(session: AsyncSession) -> list[UUID]:
         .where(
             col(Build.closed_at).is_(None),
             sa.or_(
-                col(Host.state).in_(_AT_WORK),
-                sa.and_(col(Host.state) == HostState.HELD, col(Build.held_from).in_(_AT_WORK)),
+                col(Host.state).in_(AT_WORK),
+                sa.and_(col(Host.state) == HostState.HELD, col(Build.held_from).in_(AT_WORK)),
             ),
             sa.or_(open_arrow, col(Build.certificate_stale)),
         )
@@ -128,16 +124,7 @@ async def release_key(session: AsyncSession, build: Build) -> None:
     build.certificate_key, build.certificate_stale = None, True
     await session.flush()
     # What was seen of the arrow is over with it.
-    await session.exec(
-        sa.update(Step)
-        .where(
-            col(Step.build_id) == build.id,
-            col(Step.number) == _ARROW,
-            col(Step.state) == StepState.DONE,
-        )
-        .values(state=StepState.PENDING, evidence=None, seen="", ended_at=None)
-        .execution_options(synchronize_session=False)
-    )
+    await steps.reopen(session, build.id, _ARROW)
 
 
 async def _group(session: AsyncSession, build: Build) -> HostGroup | None:

@@ -13,6 +13,7 @@ from sqlmodel import col
 from inventory.database import AsyncSession
 from inventory.models import (
     Build,
+    Candlepin,
     Domain,
     Host,
     HostGroup,
@@ -44,6 +45,8 @@ class BuildContext:
     """Serves the tree; None: it is a plain one."""
     puppet: Puppet | None
     """Configures the host; None: nobody does."""
+    candlepin: Candlepin | None
+    """Where the host is registered; None: nowhere."""
     subnet: Subnet
     """The host group's."""
     domain: Domain
@@ -72,6 +75,7 @@ async def contexts(session: AsyncSession, build_ids: Iterable[UUID]) -> dict[UUI
             InstallTree,
             Pulp,
             Puppet,
+            Candlepin,
             Subnet,
             Domain,
             Site,
@@ -90,6 +94,7 @@ async def contexts(session: AsyncSession, build_ids: Iterable[UUID]) -> dict[UUI
         .join(InstallTree, col(InstallTree.id) == col(HostGroup.install_tree_id))
         .outerjoin(Pulp, col(Pulp.id) == col(InstallTree.pulp_id))
         .outerjoin(Puppet, col(Puppet.id) == col(HostGroup.puppet_id))
+        .outerjoin(Candlepin, col(Candlepin.id) == col(HostGroup.candlepin_id))
         .join(Subnet, col(Subnet.id) == col(HostGroup.subnet_id))
         .join(Domain, col(Domain.id) == col(HostGroup.domain_id))
         .join(Site, col(Site.id) == col(Host.site_id))

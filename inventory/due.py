@@ -14,10 +14,20 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from inventory.arrows import Phase
+from inventory.arrows import PROFILED, Phase
 from inventory.database import AsyncSession
 from inventory.life import HostState
-from inventory.models import Build, Callback, CallbackKind, Claim, Host, HostGroup, Interface
+from inventory.models import (
+    Build,
+    Callback,
+    CallbackKind,
+    Claim,
+    Host,
+    HostGroup,
+    Interface,
+    Step,
+    StepState,
+)
 
 __all__ = ["Due", "due", "settle_callbacks"]
 
@@ -70,6 +80,8 @@ async def due(session: AsyncSession, limit: int) -> list[Due]:
         )
         for kind in kinds:
             query = query.where(_told(kind))
+        if phase is Phase.FIRST_BOOT:
+            query = query.where(_profiled())
         found += [Due(phase, build, subnet) for build, subnet in await session.exec(query)]
     return found
 
@@ -87,6 +99,16 @@ def _told(kind: CallbackKind) -> sa.ColumnElement[bool]:
         col(HostGroup.id) == col(Build.host_group_id), col(HostGroup.puppet_id).is_(None)
     )
     return sa.or_(told, without)
+
+
+def _profiled() -> sa.ColumnElement[bool]:
+    """Packages and repositories are reported, or not asked for."""
+    missing = sa.exists().where(
+        col(Step.build_id) == col(Build.id),
+        col(Step.number).in_(PROFILED),
+        col(Step.state).not_in((StepState.DONE, StepState.NOT_ASKED)),
+    )
+    return ~missing
 
 
 async def settle_callbacks(

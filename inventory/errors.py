@@ -28,6 +28,7 @@ __all__ = [
     "InventoryError",
     "MacClaimed",
     "NameTaken",
+    "NotAdmitted",
     "NotReady",
     "UnknownBmc",
     "UnknownGroup",
@@ -88,6 +89,17 @@ class NotReady(InventoryError):
         self.host = host
         self.state = state
         super().__init__(f"the host {host} is {state}; {need}")
+
+
+class NotAdmitted(InventoryError):
+    """A host may not register at Candlepin.
+
+    Args:
+        reason: why, for whoever reads the host's log.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
 
 
 class UnknownBmc(InventoryError):

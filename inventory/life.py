@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 __all__ = [
+    "AT_WORK",
     "NEEDS_PERSON",
     "TRANSITIONS",
     "WAITS_FOR_HOST",
@@ -58,6 +59,12 @@ WE_WORK = frozenset(
 )
 WAITS_FOR_HOST = frozenset({HostState.REBOOTING, HostState.INSTALLING, HostState.FIRST_BOOT})
 NEEDS_PERSON = frozenset({HostState.DISCOVERED, HostState.HELD, HostState.CANCELLED})
+
+
+AT_WORK = frozenset(
+    {HostState.REBOOTING, HostState.INSTALLING, HostState.INSTALLED, HostState.FIRST_BOOT}
+)
+"""From the order to reboot to the first report: only such a host asks for what makes it its own."""
 
 
 class Event(StrEnum):

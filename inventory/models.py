@@ -25,8 +25,10 @@ __all__ = [
     "BuildOutcome",
     "Callback",
     "CallbackKind",
+    "Candlepin",
     "Claim",
     "Classification",
+    "Consumer",
     "DiscoveryRule",
     "Domain",
     "Effect",
@@ -39,6 +41,8 @@ __all__ = [
     "Interface",
     "OnFailure",
     "OperatingSystem",
+    "Profile",
+    "ProfileChange",
     "Proxy",
     "Pulp",
     "Puppet",
@@ -199,6 +203,25 @@ class Puppet(SQLModel, table=True):
     """Until when what it keeps itself was looked through."""
 
 
+class Candlepin(SQLModel, table=True):
+    """A Candlepin: hosts are its consumers, and reach it through our RHSM front."""
+
+    id: int = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    url: str = Field(unique=True)
+    """With its path: ``https://candlepin.example.org:8443/candlepin``."""
+    ca: str | None = None
+    """CA of its certificate, as PEM; None: the system's."""
+    credentials: str
+    """Name of the Prefect block by which workers speak to it."""
+    front: str
+    """Where hosts reach the gateway's front: ``https://rackrise.example.org:8444/rhsm``."""
+    front_ca: str | None = None
+    """CA of the front's certificate, as PEM, which hosts are given; None: they know it."""
+    content_url: str | None = None
+    """Start of the addresses of their repositories; None: as their own settings say."""
+
+
 class AfterBuild(StrEnum):
     """What a host finds on the boot server once it is installed."""
 
@@ -235,7 +258,14 @@ class HostGroup(SQLModel, table=True):
     kickstart_template: str = "kickstart.ks.j2"
     after_build: AfterBuild = _word(AfterBuild, default=AfterBuild.LOCAL_BOOT)
     on_failure: OnFailure = _word(OnFailure, default=OnFailure.HOLD)
-    candlepin: bool = False
+    candlepin_id: int | None = Field(default=None, foreign_key="candlepin.id")
+    """Where its hosts are registered; None: nowhere."""
+    owner: str | None = None
+    """Key of their organization in Candlepin."""
+    activation_key: str | None = None
+    """By which they register; Candlepin's name of it."""
+    content_environments: list[str] = _json(default_factory=list)
+    """Candlepin's environments that they get, by id; empty: all of the organization's content."""
     puppet_id: int | None = Field(default=None, foreign_key="puppet.id")
     """The Puppet server that configures its hosts; None: nobody does."""
     classes: dict[str, Any] = _json(default_factory=dict)
@@ -303,6 +333,47 @@ class Classification(SQLModel, table=True):
     """Lines that went (``-``) and came (``+``) since the answer before."""
 
 
+class Consumer(SQLModel, table=True):
+    """What a host is to Candlepin; written down before Candlepin is asked to make it."""
+
+    host_id: int = Field(foreign_key="host.id", primary_key=True)
+    candlepin_id: int = Field(foreign_key="candlepin.id")
+    owner: str
+    """Key of its organization."""
+    uuid: str = Field(unique=True)
+    """Chosen by us, so that a registration that is repeated makes no second consumer."""
+    build_id: UUID = Field(foreign_key="build.id")
+    """In which it registered."""
+    chosen_at: datetime = _time(default_factory=now)
+    registered_at: datetime | None = _time(default=None, nullable=True)
+    """When Candlepin had it; None: nobody has heard so."""
+    checked_in_at: datetime | None = _time(default=None, nullable=True)
+    """When the host last came with its identity certificate."""
+
+
+class Profile(SQLModel, table=True):
+    """What a host last reported to have: packages, modules, repositories, whatever it is."""
+
+    host_id: int = Field(foreign_key="host.id", primary_key=True)
+    content_type: str = Field(primary_key=True)
+    """``rpm``, ``deb``, ``modulemd``, ``enabled_repos``; others are kept as they come."""
+    received_at: datetime = _time(default_factory=now)
+    changed_at: datetime = _time(default_factory=now)
+    """When it was last another one than before."""
+    items: list[Any] = _json()
+
+
+class ProfileChange(SQLModel, table=True):
+    """How a host's profile differed from the one before."""
+
+    id: int = Field(default=None, sa_column=sa.Column(sa.BigInteger, primary_key=True))
+    host_id: int = Field(foreign_key="host.id", index=True)
+    content_type: str
+    at: datetime = _time(default_factory=now)
+    added: list[Any] = _json()
+    removed: list[Any] = _json()
+
+
 class Interface(SQLModel, table=True):
     """A network interface of a host. No two have the same MAC address, nor the same address."""
 
@@ -335,7 +406,7 @@ class Facts(SQLModel, table=True):
 
     host_id: int = Field(foreign_key="host.id", primary_key=True)
     source: str = Field(primary_key=True)
-    """``discovery``, ``first_boot`` or ``puppet``."""
+    """``discovery``, ``first_boot``, ``puppet`` or ``rhsm``."""
     received_at: datetime = _time(default_factory=now)
     values: dict[str, Any] = _json()
 
@@ -344,6 +415,8 @@ class ReportedRepository(SQLModel, table=True):
     """A package repository that a host says it uses (arrow 26)."""
 
     host_id: int = Field(foreign_key="host.id", primary_key=True)
+    source: str = Field(primary_key=True)
+    """Who said so: ``first_boot`` or ``rhsm``. They see other repositories of one host."""
     repository: str = Field(primary_key=True)
     """Its name on the host."""
     url: str
@@ -409,6 +482,8 @@ class Build(SQLModel, table=True):
     """SHA-256 of the token that comes with the host's certificate request."""
     certificate_key: str | None = None
     """SHA-256 of the public key that came with it first; with another key it is a stranger's."""
+    registration_hash: str | None = Field(default=None, unique=True)
+    """SHA-256 of the token that comes with the host's registration at Candlepin."""
     certificate_stale: bool = False
     """The host installs anew, so that a certificate for its former key is in its way."""
     tree_url: str | None = None

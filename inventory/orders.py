@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from sqlmodel import select
 
 from inventory import builds, callbacks, claims, hosts, steps
-from inventory.arrows import Evidence, Phase, arrow
+from inventory.arrows import PROFILED, Evidence, Phase, arrow
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
 from inventory.errors import NotReady, UnknownGroup
 from inventory.life import WAITS_FOR_HOST, Event, HostState
@@ -33,6 +33,9 @@ STATES_OF: dict[Phase, frozenset[HostState]] = {
     Phase.ANACONDA: frozenset({HostState.INSTALLING, HostState.INSTALLED, HostState.FIRST_BOOT}),
 }
 """Where a host may be when a phase of its build is run, or run again."""
+
+_MADE_SURE = frozenset({23, 24, *PROFILED})
+"""Arrows that belong in the installer and that the first boot makes sure of."""
 
 MAY_BE_PROVISIONED = frozenset(
     {HostState.DISCOVERED, HostState.HELD, HostState.IN_OPERATION, HostState.CANCELLED}
@@ -133,7 +136,7 @@ async def phase_to_resume(session: AsyncSession, build: Build) -> Phase | None:
     match build.held_from:
         case HostState.REBOOTING | HostState.INSTALLING:
             return phase if phase is Phase.INCEPTION else None
-        case HostState.FIRST_BOOT if phase is not Phase.ANACONDA:
+        case HostState.FIRST_BOOT if phase is not Phase.ANACONDA or build.held_step in _MADE_SURE:
             told = await has_spoken(session, build)
             return Phase.FIRST_BOOT if told else None
         case _:
@@ -141,8 +144,10 @@ async def phase_to_resume(session: AsyncSession, build: Build) -> Phase | None:
 
 
 async def has_spoken(session: AsyncSession, build: Build) -> bool:
-    """Whether an installed system and its Puppet have said all that the first boot is judged by."""
+    """Whether an installed system has said, and had said, all that the first boot is judged by."""
     group = await session.get(HostGroup, build.host_group_id) if build.host_group_id else None
+    if build.id not in await steps.done(session, [build.id], PROFILED):
+        return False
     kinds = [CallbackKind.REPORT]
     if group is not None and group.puppet_id is not None:
         kinds.append(CallbackKind.PUPPET_REPORT)

@@ -27,20 +27,35 @@ class RepositoryRow:
 
 
 async def keep(
-    session: AsyncSession, host_id: int, reported: Iterable[Repository], at: datetime
+    session: AsyncSession,
+    host_id: int,
+    reported: Iterable[Repository],
+    *,
+    source: str,
+    at: datetime,
 ) -> None:
     """Keep the repositories that a host uses now; those that it names no more are forgotten.
 
     What was compared already stays so as long as the address is the same.
+
+    Args:
+        session: in the caller's transaction.
+        host_id: whose.
+        reported: all that the source knows of.
+        source: ``first_boot``, all that the package manager has enabled; ``rhsm``, those that the
+            subscription gives.
+        at: the present.
     """
-    mine = col(ReportedRepository.host_id) == host_id
+    mine = sa.and_(
+        col(ReportedRepository.host_id) == host_id, col(ReportedRepository.source) == source
+    )
     there = await session.exec(select(ReportedRepository).where(mine))
     before = {one.repository: one for one in there}
     latest = {one.id: one for one in reported}
     for one in latest.values():
         row = before.pop(one.id, None)
         if row is None:
-            row = ReportedRepository(host_id=host_id, repository=one.id, url=one.url)
+            row = ReportedRepository(host_id=host_id, source=source, repository=one.id, url=one.url)
         elif row.url != one.url:
             row.url, row.distribution, row.compared_at = one.url, None, None
         row.reported_at = at
@@ -88,13 +103,14 @@ async def compared(
 
 
 async def of_host(session: AsyncSession, host_id: int) -> list[RepositoryRow]:
-    """The repositories that a host last reported, by their names."""
+    """The repositories that a host last reported, by their names; once, whoever has told them."""
     found = await session.exec(
         select(ReportedRepository)
         .where(col(ReportedRepository.host_id) == host_id)
         .order_by(ReportedRepository.repository)
     )
-    return [RepositoryRow(one.repository, one.url, _known_as(one)) for one in found]
+    rows = [RepositoryRow(one.repository, one.url, _known_as(one)) for one in found]
+    return list(dict.fromkeys(rows))
 
 
 def _known_as(one: ReportedRepository) -> str:

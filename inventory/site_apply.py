@@ -11,6 +11,7 @@ from sqlmodel import SQLModel, col, select
 from inventory.database import AsyncSession
 from inventory.models import (
     Bmc,
+    Candlepin,
     DiscoveryRule,
     Domain,
     HostGroup,
@@ -61,6 +62,7 @@ _Named = (
     | Pulp
     | InstallTree
     | Puppet
+    | Candlepin
     | HostGroup
     | HostOverride
     | Bmc
@@ -77,6 +79,7 @@ _TABLES: tuple[tuple[str, type[_Named]], ...] = (
     ("pulp", Pulp),
     ("install_tree", InstallTree),
     ("puppet", Puppet),
+    ("candlepin", Candlepin),
     ("host_group", HostGroup),
     ("host", HostOverride),
     ("bmc", Bmc),
@@ -92,11 +95,13 @@ _COLUMNS = {
     "install_tree": ("install_tree_id", "install_tree"),
     "pulp": ("pulp_id", "pulp"),
     "puppet": ("puppet_id", "puppet"),
+    "candlepin": ("candlepin_id", "candlepin"),
     "host_group": ("host_group_id", "host_group"),
 }
 """For a key that names another element: the column that refers to it, and its table."""
 _ONLY_CHECKED = frozenset({"dynamic_from", "dynamic_to"})
 _SECRET = frozenset({"root_password_hash"})
+_LONG = frozenset({"ca", "front_ca"})
 
 
 async def apply_site(session: AsyncSession, file: SiteFile) -> list[Change]:
@@ -152,6 +157,7 @@ async def _put(
 
 
 def _told(row: SQLModel, key: str, value: object) -> str:
-    if key in _SECRET:
+    # Of certificates nobody reads thirty lines.
+    if key in _SECRET or key in _LONG:
         return f"{key} is another one"
     return f"{key}: {getattr(row, key)} → {value}"

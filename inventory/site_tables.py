@@ -6,12 +6,15 @@ import re
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any, Literal, Self
 
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_certificates
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from inventory.models import LOADERS, AfterBuild, OnFailure
 
 __all__ = [
     "BmcTable",
+    "CandlepinTable",
     "DiscoveryRuleTable",
     "DomainTable",
     "HostGroupTable",
@@ -37,6 +40,27 @@ def _https_url(text: str) -> str:
     if not _url(text).startswith("https://"):
         raise ValueError(f"{text!r} is no https URL: a Puppet server knows us by our certificate")
     return text.rstrip("/")
+
+
+def _pem(text: str) -> str:
+    try:
+        found = load_pem_x509_certificates(text.encode())
+    except ValueError as error:
+        raise ValueError("not certificates as PEM, from -----BEGIN to END-----") from error
+    # Without what openssl has written around them: it goes into kickstarts.
+    return "".join(one.public_bytes(Encoding.PEM).decode() for one in found)
+
+
+def _candlepin_url(text: str) -> str:
+    if not _url(text).startswith("https://"):
+        raise ValueError(f"{text!r} is no https URL: identities and their keys go this way")
+    return text.rstrip("/")
+
+
+def _front(text: str) -> str:
+    if not re.fullmatch(r"https://[^\s/]+/rhsm", text := text.rstrip("/")):
+        raise ValueError(f"{text!r} is not a front, such as https://rackrise.example.org:8444/rhsm")
+    return text
 
 
 def _proxy_url(text: str) -> str:
@@ -70,13 +94,6 @@ def _domain(text: str) -> str:
     return text
 
 
-def _not_yet(wish: bool) -> bool:
-    if wish:
-        # Its arrows would stay open for ever, on a host that is in operation.
-        raise ValueError("Rackrise does not speak to it yet: say false, or leave it out")
-    return wish
-
-
 def _only_hold(wish: OnFailure) -> OnFailure:
     if wish is OnFailure.UNDO:
         raise ValueError("undo does not exist yet; a host that fails is held: say hold")
@@ -98,6 +115,9 @@ PuppetClass = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(::[a-z][a-z0-9_]*)
 Classes = dict[PuppetClass, dict[str, Any]]
 """Each of Puppet's classes with its parameters, ``{}`` where it has none."""
 Environment = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+Pem = Annotated[str, AfterValidator(_pem)]
+CandlepinName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=255)]
+"""Letters, digits, - and _, as Candlepin takes them."""
 Minutes = Annotated[int, Field(ge=1, le=24 * 60)]
 
 
@@ -199,6 +219,18 @@ class PuppetTable(_Table):
     vardir: str | None = None
 
 
+class CandlepinTable(_Table):
+    """``[[candlepin]]``; key and secret are in a Prefect block, never in a file."""
+
+    name: Name
+    url: Annotated[str, AfterValidator(_candlepin_url)]
+    ca: Pem | None = None
+    credentials: Name
+    front: Annotated[str, AfterValidator(_front)]
+    front_ca: Pem | None = None
+    content_url: Url | None = None
+
+
 class HostGroupTable(_Table):
     """``[[host_group]]``; what its ``parent`` gives it is in it already."""
 
@@ -214,13 +246,27 @@ class HostGroupTable(_Table):
     kickstart_template: str = "kickstart.ks.j2"
     after_build: AfterBuild = AfterBuild.LOCAL_BOOT
     on_failure: Annotated[OnFailure, AfterValidator(_only_hold)] = OnFailure.HOLD
-    candlepin: Annotated[bool, AfterValidator(_not_yet)] = False
+    candlepin: Name | None = None
+    owner: CandlepinName | None = None
+    activation_key: CandlepinName | None = None
+    content_environments: tuple[CandlepinName, ...] = ()
     puppet: Name | None = None
     classes: Classes = Field(default_factory=dict)
     environment: Environment = "production"
     install_minutes: Minutes = 60
     first_boot_minutes: Minutes = 30
     parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _registration_is_complete(self) -> Self:
+        told = (self.owner is not None, self.activation_key is not None)
+        if self.candlepin is not None and not all(told):
+            raise ValueError("candlepin needs owner, its organization, and activation_key")
+        if self.candlepin is None and (any(told) or self.content_environments):
+            raise ValueError(
+                "owner, activation_key and content_environments are of a candlepin: name it"
+            )
+        return self
 
 
 class BmcTable(_Table):
@@ -265,6 +311,7 @@ class SiteFile(_Table):
     pulp: tuple[PulpTable, ...] = ()
     install_tree: tuple[InstallTreeTable, ...] = ()
     puppet: tuple[PuppetTable, ...] = ()
+    candlepin: tuple[CandlepinTable, ...] = ()
     host_group: tuple[HostGroupTable, ...] = ()
     host: tuple[HostTable, ...] = ()
     bmc: tuple[BmcTable, ...] = ()

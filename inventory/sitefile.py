@@ -62,6 +62,7 @@ _REFERENCES = {
         "subnet": "subnet",
         "domain": "domain",
         "puppet": "puppet",
+        "candlepin": "candlepin",
     },
     "discovery_rule": {"host_group": "host_group"},
 }

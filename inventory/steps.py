@@ -1,7 +1,8 @@
 """Steps: how far each arrow of a build is, and how we know.
 
 What is done never goes back, and evidence only improves: a flow may run again from its top, and a
-callback may come late or twice, without anything that people look at becoming worse.
+callback may come late or twice, without anything that people look at becoming worse. Only a host
+that installs anew does again what it had done.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from inventory.arrows import Evidence
 from inventory.database import AsyncSession
 from inventory.models import Step, StepState
 
-__all__ = ["begin", "done", "fail", "finish", "imply", "note", "states"]
+__all__ = ["begin", "done", "fail", "finish", "imply", "note", "reopen", "states"]
 
 _OPEN = (StepState.PENDING, StepState.RUNNING, StepState.FAILED)
 _SETTLED = (StepState.DONE, StepState.NOT_ASKED)
@@ -145,6 +146,20 @@ async def fail(
             col(Step.state).in_((StepState.PENDING, StepState.RUNNING)),
         )
         .values(state=StepState.FAILED, error=error, ended_at=at)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def reopen(session: AsyncSession, build_id: UUID, numbers: int | Iterable[int]) -> None:
+    """A host installs anew: what it had done is to be done, and seen, once more."""
+    await session.exec(
+        sa.update(Step)
+        .where(
+            col(Step.build_id) == build_id,
+            col(Step.number).in_(_numbers(numbers)),
+            col(Step.state) == StepState.DONE,
+        )
+        .values(state=StepState.PENDING, evidence=None, seen="", ended_at=None)
         .execution_options(synchronize_session=False)
     )
 

@@ -5,7 +5,7 @@ Without that mark a request counts as plain HTTP, so a forgotten wrapper denies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from starlette.requests import HTTPConnection
@@ -31,6 +31,8 @@ class Arrival:
     kind: Kind
     common_name: str | None = None
     """CN of the verified client certificate."""
+    certificate: bytes | None = field(default=None, repr=False)
+    """The whole of it, in DER."""
 
 
 class Marked:

@@ -107,7 +107,8 @@ class _HttpsProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
         tls = transport.get_extra_info("ssl_object")
-        arrival = Arrival(Kind.HTTPS, _common_name(tls.getpeercert()))
+        name, certificate = _common_name(tls.getpeercert()), tls.getpeercert(binary_form=True)
+        arrival = Arrival(Kind.HTTPS, name, certificate)
         self.app = Marked(cast(ASGIApp, self.app), arrival)
 
 

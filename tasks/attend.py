@@ -8,7 +8,7 @@ from prefect import task
 from sqlmodel import col, select
 
 from inventory import builds, callbacks, hosts, orders, steps
-from inventory.arrows import Phase, arrow
+from inventory.arrows import PROFILED, Phase, arrow
 from inventory.database import AsyncSession
 from inventory.life import WAITS_FOR_HOST, HostState
 from inventory.models import Build, CallbackKind, Host, Step, StepState
@@ -75,11 +75,16 @@ async def _hold(session: AsyncSession, build_id: UUID, host_id: int) -> str | No
 
 def _awaited(phase: Phase, all_steps: list[Step]) -> tuple[int | None, str, str]:
     # Of this phase only: a host that is built anew was never discovered in this build.
+    # Packages may have been reported in the installer, and must be in the first boot.
+    late = PROFILED if phase is Phase.FIRST_BOOT else ()
     open_steps = [
         one
         for one in all_steps
-        if one.state in (StepState.PENDING, StepState.RUNNING) and arrow(one.number).phase is phase
+        if one.state in (StepState.PENDING, StepState.RUNNING)
+        and (arrow(one.number).phase is phase or one.number in late)
     ]
+    # What the first boot itself brings is missed first.
+    open_steps.sort(key=lambda one: (one.number in late, one.number))
     ended = [one for one in all_steps if one.ended_at is not None]
     last = max(ended, key=lambda one: (one.ended_at, one.number), default=None)
     step = open_steps[0].number if open_steps else None

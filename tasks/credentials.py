@@ -8,16 +8,19 @@ from typing import TypeVar
 from prefect.blocks.core import Block
 from pydantic import SecretStr, ValidationError
 
+from integrations.candlepin import CandlepinSettings, OAuthLogin, UserLogin
 from integrations.power.settings import POWER_SETTINGS, PowerSettings
 from integrations.pulp import PulpSettings
 from integrations.puppet import PuppetSettings
-from inventory.models import Bmc, Pulp, Puppet
+from inventory.models import Bmc, Candlepin, Pulp, Puppet
 from tasks.company import Problem
 
 __all__ = [
+    "CandlepinCredentials",
     "PowerCredentials",
     "PulpCredentials",
     "PuppetCredentials",
+    "candlepin_settings",
     "power_settings",
     "pulp_settings",
     "puppet_settings",
@@ -86,6 +89,27 @@ class PuppetCredentials(Block):
     """Puppet's CA, root and intermediate, as PEM."""
 
 
+class CandlepinCredentials(Block):
+    """Who we are in a Candlepin: an application with OAuth, or a user with a password.
+
+    Example:
+        ```python
+        await CandlepinCredentials(oauth_key="rackrise", secret="…").save("candlepin")
+        ```
+    """
+
+    _block_type_name = "Rackrise Candlepin credentials"
+    _block_type_slug = "rackrise-candlepin-credentials"
+    _description = "Key and secret, or user and password, with which Rackrise speaks to Candlepin."
+
+    oauth_key: str = ""
+    """OAuth; empty: a user with a password."""
+    user: str = "admin"
+    """Candlepin's user in whose name we speak."""
+    secret: SecretStr
+    """Of the OAuth key, or the user's password."""
+
+
 async def _loaded(kind: type[Credentials], name: str, whose: str, command: str) -> Credentials:
     """Load a block.
 
@@ -112,6 +136,21 @@ async def puppet_settings(puppet: Puppet) -> PuppetSettings:
     return PuppetSettings(
         url=puppet.url, ca=block.ca, certificate=block.certificate, key=block.private_key
     )
+
+
+async def candlepin_settings(candlepin: Candlepin) -> CandlepinSettings:
+    """Complete a Candlepin's settings with the secret of the block that it names.
+
+    Raises:
+        Problem: there is no such block.
+    """
+    block = await _loaded(CandlepinCredentials, candlepin.credentials, "Candlepin", "candlepin")
+    login: OAuthLogin | UserLogin
+    if block.oauth_key:
+        login = OAuthLogin(key=block.oauth_key, secret=block.secret, user=block.user)
+    else:
+        login = UserLogin(user=block.user, password=block.secret)
+    return CandlepinSettings(url=candlepin.url, ca=candlepin.ca, login=login)
 
 
 async def pulp_settings(pulp: Pulp) -> PulpSettings:

@@ -10,15 +10,27 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from integrations.candlepin import Candlepin
 from integrations.pulp import Pulp
 from integrations.puppet import PuppetCa
 from integrations.smart_proxy import SmartProxy
 from inventory.database import Sessions
+from inventory.models import Candlepin as CandlepinRow
 from inventory.models import Proxy, now
 from inventory.models import Pulp as PulpRow
 from inventory.models import Puppet as PuppetRow
 
-__all__ = ["Admission", "Deadlines", "Means", "Proxies", "Pulps", "Puppets", "means", "use"]
+__all__ = [
+    "Admission",
+    "Candlepins",
+    "Deadlines",
+    "Means",
+    "Proxies",
+    "Pulps",
+    "Puppets",
+    "means",
+    "use",
+]
 
 
 class Proxies(Protocol):
@@ -46,6 +58,18 @@ class Puppets(Protocol):
 
     async def of(self, puppet: PuppetRow) -> PuppetCa:
         """The client that speaks to this Puppet's CA.
+
+        Raises:
+            Problem: its credentials are not there.
+        """
+        ...
+
+
+class Candlepins(Protocol):
+    """Gives the client of each Candlepin; one client for each and process."""
+
+    async def of(self, candlepin: CandlepinRow) -> Candlepin:
+        """The client that speaks to this Candlepin.
 
         Raises:
             Problem: its credentials are not there.
@@ -94,6 +118,7 @@ class Means:
     proxies: Proxies
     pulps: Pulps
     puppets: Puppets
+    candlepins: Candlepins
     token_key: bytes = field(repr=False)
     """Makes the builds' one-time tokens; the same for every worker of an installation."""
     worker: str

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from inventory.builds import certificate_token
+from inventory.builds import certificate_token, registration_token
 from inventory.context import BuildContext
 from templates.models import KickstartInput
 
 __all__ = ["kickstart_input"]
 
 _PUPPET_PORT = 8140
+_HTTPS_PORT = 443
 
 
 def kickstart_input(context: BuildContext, token: str) -> KickstartInput:
@@ -31,6 +32,7 @@ def kickstart_input(context: BuildContext, token: str) -> KickstartInput:
             "kernel_options": context.group.kernel_options,
             "parameters": context.group.parameters,
             "puppet": _puppet(context, token),
+            "rhsm": _rhsm(context, token),
         }
     )
 
@@ -45,4 +47,20 @@ def _puppet(context: BuildContext, token: str) -> dict[str, object] | None:
         "certname": context.host.name,
         "environment": context.group.environment,
         "token": certificate_token(token),
+    }
+
+
+def _rhsm(context: BuildContext, token: str) -> dict[str, object] | None:
+    candlepin, group = context.candlepin, context.group
+    if candlepin is None:
+        return None
+    place = urlsplit(candlepin.front)
+    return {
+        "hostname": place.hostname,
+        "port": place.port or _HTTPS_PORT,
+        "prefix": place.path,
+        "ca": candlepin.front_ca,
+        "content_url": candlepin.content_url,
+        "owner": group.owner,
+        "keys": f"{group.activation_key},{registration_token(token)}",
     }

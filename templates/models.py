@@ -15,6 +15,7 @@ __all__ = [
     "KickstartInput",
     "KickstartParameters",
     "PuppetAgent",
+    "RhsmClient",
 ]
 
 
@@ -28,6 +29,12 @@ Line = Annotated[str, AfterValidator(_one_line)]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'`$\\<>]+$")]
 BootPath = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_+-][A-Za-z0-9._+-]*/?)+$")]
 """Relative to the boot server's root."""
+Pem = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]+-----END CERTIFICATE-----\n?)+$"
+    ),
+]
 KernelOptions = Annotated[
     Line,
     # Linux on x86 cuts its command line at 2048 bytes; a quote would end the kickstart's --append.
@@ -69,6 +76,22 @@ class PuppetAgent(_Input):
     """Comes with the certificate request; good for nothing else."""
 
 
+class RhsmClient(_Input):
+    """Where a host registers, and as what."""
+
+    hostname: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+    """Of the front; it is compared with the front's certificate."""
+    port: int = 443
+    prefix: Annotated[str, StringConstraints(pattern=r"^/[a-z]+$")] = "/rhsm"
+    ca: Pem | None = None
+    """Whom the host must believe; None: it does already."""
+    content_url: Url | None = None
+    """Start of the addresses of its repositories; None: as its own settings say."""
+    owner: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
+    keys: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_,-]+$")]
+    """Activation keys; one of them is good for this build only."""
+
+
 class KickstartInput(_Input):
     """All that a kickstart says about one host and one build of it."""
 
@@ -89,6 +112,8 @@ class KickstartInput(_Input):
     parameters: KickstartParameters = KickstartParameters()
     puppet: PuppetAgent | None = None
     """None: the host has no Puppet agent."""
+    rhsm: RhsmClient | None = None
+    """None: the host is registered nowhere."""
 
 
 class BootInput(_Input):

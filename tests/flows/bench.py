@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from types import ModuleType
@@ -32,14 +33,14 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from deployments.clients import pulp_clients, puppet_clients
+from deployments.clients import candlepin_clients, pulp_clients, puppet_clients
 from flows import anaconda_build, attend, discovery_intake, first_boot, inception, travel
 from integrations.bootfetch import FetchLimits
 from integrations.bootfiles import BootRoot
 from integrations.dhcp.kea import KeaSettings
 from integrations.dns import DnsSettings
 from integrations.smart_proxy import SmartProxy, SmartProxySettings
-from inventory import builds, callbacks, effects, hosts, orders, steps
+from inventory import builds, callbacks, claims, effects, hosts, orders, steps
 from inventory.arrows import Evidence, Phase
 from inventory.database import AsyncSession
 from inventory.hosts import Discovered, SeenInterface
@@ -68,9 +69,21 @@ from lab.doubles.tftp import TftpDouble
 from lab.tsig import OWNER
 from proxy.app import create_app, in_process
 from proxy.settings import DhcpSettings, DiscoverySettings, ProxySettings, TftpSettings
-from tasks import boot, certificates, company, content, dhcp, kickstart, power, puppet, repositories
+from tasks import (
+    boot,
+    candlepin,
+    certificates,
+    company,
+    content,
+    dhcp,
+    kickstart,
+    power,
+    puppet,
+    repositories,
+)
 from tasks import dns as dns_tasks
 from tasks import hosts as host_tasks
+from tasks.company import Company, Traveller
 from tasks.means import Deadlines, Means, use
 from tests.conftest import Database
 from tests.inventory.world import WAY
@@ -266,6 +279,18 @@ class Bench(Ledger):
         """As the DHCP server gives it."""
         return self.dhcp.boot(mac)
 
+    async def party(self, *names: str) -> Company:
+        """Hosts together, as one flow run takes them along; claims that they had are gone."""
+        travellers = [Traveller(build=(await self.build(one)).id, host=one) for one in names]
+        company = Company(id=uuid4(), phase=Phase.INCEPTION, travellers=tuple(travellers))
+        at, worker = now(), self.means.worker
+        async with self.database.sessions.begin() as session:
+            await claims.renew(session, worker, at + timedelta(hours=1))
+            await session.exec(sa.delete(Claim))
+            await claims.claim(session, company.phase, company.builds, company=company.id, at=at)
+            await claims.adopt(session, company.id, worker, uuid4())
+        return company
+
     async def one_of_each(self, name: str, number: int) -> None:
         """The host is on its way into the installer, with one record of each kind."""
         assert (await self.host(name)).state is HostState.REBOOTING
@@ -346,7 +371,7 @@ def tasks_of(*modules: ModuleType) -> list[Task[..., Any]]:
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries as many as ever, and at once."""
     speakers = (boot, certificates, content, dhcp, dns_tasks, host_tasks, kickstart, power)
-    for one in tasks_of(*speakers, puppet, repositories):
+    for one in tasks_of(*speakers, candlepin, puppet, repositories):
         monkeypatch.setattr(one, "retry_delay_seconds", None)
         monkeypatch.setattr(one, "retry_jitter_factor", None)
 
@@ -359,7 +384,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
             if isinstance(one, Task):
                 monkeypatch.setattr(module, name, one.fn)
     monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", str(uuid4()))
-    for speaker in (attend, certificates, company, puppet, repositories, travel):
+    for speaker in (attend, candlepin, certificates, company, puppet, repositories, travel):
         monkeypatch.setattr(speaker, "get_run_logger", lambda: logging.getLogger("flow"))
     for told_to_prefect in ("_name_run", "_list_travellers"):
         monkeypatch.setattr(travel, told_to_prefect, AsyncMock())
@@ -409,6 +434,7 @@ async def bench(
         means = Means(
             pulps=pulp_clients(),
             puppets=puppet_clients(),
+            candlepins=candlepin_clients(),
             sessions=database.sessions,
             proxies=clients,
             token_key=b"k" * 32,

@@ -413,7 +413,7 @@ async def test_reported_repositories_are_matched_and_unknown_ones_shown_as_such(
         Repository(id="epel", url="https://mirror.example.test/epel/"),
     ]
     async with content.bench.database.sessions.begin() as session:
-        await repositories.keep(session, host.id, reported, now())
+        await repositories.keep(session, host.id, reported, source="rhsm", at=now())
     await content.bench.told(name, CallbackKind.REPORT)
     await first_boot(hosts=[name])
     async with content.bench.database.sessions() as session:
@@ -432,7 +432,7 @@ async def test_repositories_that_could_not_be_compared_are_compared_later(
     host = await content.bench.host(name)
     reported = [Repository(id="epel", url="https://mirror.example.test/epel/")]
     async with content.bench.database.sessions.begin() as session:
-        await repositories.keep(session, host.id, reported, now())
+        await repositories.keep(session, host.id, reported, source="rhsm", at=now())
     await content.bench.told(name, CallbackKind.REPORT)
     settings = content.site.settings()
     await content.speak_as(settings.user, "wrong")

@@ -10,18 +10,16 @@ from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
-import sqlalchemy as sa
 from sqlmodel import select
 
 from flows.attend import attend
 from flows.first_boot import first_boot
 from integrations.errors import Unavailable
 from integrations.puppet import CertificateState, PuppetCa, PuppetSettings, identify
-from inventory import claims, hosts
+from inventory import hosts
 from inventory.arrows import Phase
 from inventory.builds import certificate_token, keep_token
 from inventory.certificates import release_key
@@ -31,7 +29,6 @@ from inventory.models import (
     Build,
     Callback,
     CallbackKind,
-    Claim,
     HostGroup,
     Puppet,
     StepState,
@@ -41,7 +38,7 @@ from inventory.puppet import forget_reports, keep_puppet_facts, keep_report
 from tasks import desired
 from tasks.attend import hold_overdue
 from tasks.certificates import clean_certificates, settle_certificates
-from tasks.company import Company, NothingDone, Traveller
+from tasks.company import Company, NothingDone
 from tasks.means import use
 from tasks.puppet import collect_reports
 from tests.elsewhere import Elsewhere, living_elsewhere
@@ -123,15 +120,7 @@ class Puppeted:
 
     async def company(self) -> Company:
         """The host on its own, as a flow run takes it along."""
-        m, build = self.bench.means, await self.bench.build(self.name)
-        traveller = Traveller(build=build.id, host=self.name)
-        company = Company(id=uuid4(), phase=Phase.INCEPTION, travellers=(traveller,))
-        async with self.bench.database.sessions.begin() as session:
-            await claims.renew(session, m.worker, now() + timedelta(hours=1))
-            await session.exec(sa.delete(Claim))
-            await claims.claim(session, company.phase, company.builds, company=company.id, at=now())
-            await claims.adopt(session, company.id, m.worker, uuid4())
-        return company
+        return await self.bench.party(self.name)
 
 
 def report(sample: str, name: str) -> str:

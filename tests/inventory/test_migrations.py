@@ -13,10 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import SQLModel, select
 
 from deployments.postgres import PostgresUrls
+from inventory import profiles, repositories
+from inventory.builds import keep_token, token_hash
 from inventory.database import alembic_config, make_engine, make_sessions, migrate
 from inventory.models import Build, Callback, CallbackKind, HostGroup
 from inventory.puppet import keep_report
-from tests.inventory.world import discovered, later, make_group, make_puppet
+from inventory.reports import Repository
+from tests.inventory.world import discovered, later, make_candlepin, make_group, make_puppet
 
 # Of every table all that PostgreSQL itself knows; Alembic compares no check constraints.
 SHAPE = sa.text("""
@@ -85,6 +88,12 @@ async def test_the_migrations_go_back_to_nothing(empty: str) -> None:
     await engine.dispose()
 
 
+def go(connection: Connection, to: str) -> None:
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    (command.downgrade if to != "head" else command.upgrade)(config, to)
+
+
 async def test_puppet_can_be_taken_back_and_brought_again_under_a_site_that_lives(
     empty: str,
 ) -> None:
@@ -107,11 +116,6 @@ async def test_puppet_can_be_taken_back_and_brought_again_under_a_site_that_live
             )
         )
 
-    def go(connection: Connection, to: str) -> None:
-        config = alembic_config()
-        config.attributes["connection"] = connection
-        (command.downgrade if to != "head" else command.upgrade)(config, to)
-
     async with engine.begin() as connection:
         await connection.run_sync(go, "0003")
         (has,) = await connection.execute(sa.text("SELECT puppet FROM hostgroup"))
@@ -123,4 +127,36 @@ async def test_puppet_can_be_taken_back_and_brought_again_under_a_site_that_live
         assert (group.puppet_id, group.classes, group.environment) == (None, {}, "production")
         again = await session.get_one(Build, build.id)
         assert (again.certificate_hash, again.certificate_stale) == (None, False)
+    await engine.dispose()
+
+
+async def test_candlepin_can_be_taken_back_and_brought_again_under_a_site_that_lives(
+    empty: str,
+) -> None:
+    await migrate(empty)
+    engine = make_engine(empty)
+    sessions = make_sessions(engine)
+    async with sessions.begin() as session:
+        candlepin = await make_candlepin(session, "https://candlepin.example.org/candlepin")
+        await make_group(session, candlepin_id=candlepin.id, owner="ACME", activation_key="web")
+    host, build = await discovered(sessions)
+    repository = Repository(id="base", url="https://pulp.example.org/base")
+    async with sessions.begin() as session:
+        await keep_token(session, build, "token")
+        await profiles.keep(session, host.id, "rpm", [{"name": "bash"}], later(1))
+        for source in ("first_boot", "rhsm"):
+            await repositories.keep(session, host.id, [repository], source=source, at=later(1))
+    async with engine.begin() as connection:
+        await connection.run_sync(go, "0004")
+        (has,) = await connection.execute(sa.text("SELECT candlepin FROM hostgroup"))
+        names = await connection.execute(sa.text("SELECT repository FROM reportedrepository"))
+        assert (tuple(has), names.scalars().all()) == ((False,), ["base"])
+        await connection.run_sync(go, "head")
+    async with sessions() as session:
+        group = (await session.exec(select(HostGroup))).one()
+        assert (group.candlepin_id, group.owner, group.content_environments) == (None, None, [])
+        (row,) = await repositories.of_host(session, host.id)
+        assert row.name == "base"
+        again = await session.get_one(Build, build.id)
+        assert (again.registration_hash, again.token_hash) == (None, token_hash("token"))
     await engine.dispose()

@@ -29,7 +29,7 @@ async def of_host(database: Database, host_id: int) -> list[RepositoryRow]:
 
 async def test_what_is_unknown_is_shown_as_such(database: Database, host_id: int) -> None:
     async with database.sessions.begin() as session:
-        await repositories.keep(session, host_id, [BASE, ELSEWHERE], later(0))
+        await repositories.keep(session, host_id, [BASE, ELSEWHERE], source="rhsm", at=later(0))
         assert len(await repositories.to_compare(session, [host_id])) == 2
         assert await repositories.to_compare(session, [host_id + 1]) == []
         found = {(host_id, BASE.url): "el9 of Pulp main", (host_id, ELSEWHERE.url): None}
@@ -43,12 +43,12 @@ async def test_what_is_unknown_is_shown_as_such(database: Database, host_id: int
 async def test_only_another_address_is_compared_anew(database: Database, host_id: int) -> None:
     moved = BASE.model_copy(update={"url": "http://pulp.example.org/pulp/content/el10/"})
     async with database.sessions.begin() as session:
-        await repositories.keep(session, host_id, [BASE, ELSEWHERE], later(0))
+        await repositories.keep(session, host_id, [BASE, ELSEWHERE], source="rhsm", at=later(0))
         found = {(host_id, BASE.url): "el9 of Pulp main", (host_id, ELSEWHERE.url): None}
         await repositories.compared(session, found, later(1))
     async with database.sessions.begin() as session:
-        await repositories.keep(session, host_id, [BASE, ELSEWHERE], later(2))
+        await repositories.keep(session, host_id, [BASE, ELSEWHERE], source="rhsm", at=later(2))
         assert await repositories.to_compare(session) == []
-        await repositories.keep(session, host_id, [moved], later(3))
+        await repositories.keep(session, host_id, [moved], source="rhsm", at=later(3))
         assert [one.url for one in await repositories.to_compare(session)] == [moved.url]
     assert [one.name for one in await of_host(database, host_id)] == ["base"]

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
 from sqlmodel import select
 
 from integrations.records import Loader
-from inventory.models import LOADERS, HostGroup, HostOverride, Puppet, Subnet
+from inventory.models import LOADERS, Candlepin, HostGroup, HostOverride, Puppet, Subnet
 from inventory.sitefile import ChangeKind, SiteFile, SiteFileError, apply_site, read_site_file
+from lab.authority import Authority
 from tests.conftest import Database
 
 SITE = """\
@@ -152,7 +154,9 @@ async def test_a_change_is_told_with_old_and_new_value_but_without_secrets(
         ('"!"', '"!"\nclasses = { "Ntp" = {} }', "classes", "should match pattern"),
         ('"!"', '"!"\nparent = "base"', "parent", "there is no host_group 'base'"),
         ('"!"', '"!"\nparent = "web"', "parent", "is its own ancestor: web → web"),
-        ('"!"', '"!"\ncandlepin = true', "candlepin", "does not speak to it yet"),
+        ('"!"', '"!"\ncandlepin = "x"', "candlepin", "there is no candlepin 'x'; there are: none"),
+        ('"!"', '"!"\nowner = "ACME"', "[[host_group]]", "are of a candlepin: name it"),
+        ('"!"', '"!"\nactivation_key = "a b"', "activation_key", "should match pattern"),
         ("float >= 512", "float >=", "condition", "discovery rule all, condition, line 1"),
         ('"web{{ number }}"', '"web{{ number"', "host_name", "discovery rule all, host_name"),
         ('url = "local:"', 'url = "proxy"', 'url = "proxy"', "'proxy' is not a URL"),
@@ -275,3 +279,81 @@ def test_what_is_wrong_with_puppet_is_told_with_its_line(
     line = text[: text.index(at)].count("\n") + 1
     told = [one for one in caught.value.problems if one.startswith(f"site.toml:{line}: ")]
     assert any(reason in one for one in told), caught.value.problems
+
+
+def certificate() -> str:
+    with tempfile.TemporaryDirectory() as directory:
+        return Authority(Path(directory), "front-ca").file.read_text()
+
+
+SUBSCRIBED = """
+[[candlepin]]
+name = "main"
+url = "https://candlepin.example.org:8443/candlepin/"
+credentials = "candlepin"
+front = "https://rackrise.example.org:8444/rhsm/"
+front_ca = '''
+What openssl writes around it.
+CERTIFICATE'''
+
+[[host_group]]
+name = "subscribed"
+parent = "web"
+candlepin = "main"
+owner = "ACME"
+activation_key = "web-1"
+content_environments = ["prod"]
+"""
+
+
+async def test_a_group_is_subscribed(database: Database, file: Path) -> None:
+    pem = certificate()
+    site = written(file, SITE + SUBSCRIBED.replace("CERTIFICATE", pem))
+    async with database.sessions.begin() as session:
+        await apply_site(session, site)
+    async with database.sessions.begin() as session:
+        assert {one.kind for one in await apply_site(session, site)} == {ChangeKind.UNCHANGED}
+        row = (await session.exec(select(Candlepin))).one()
+        group = (await session.exec(select(HostGroup).where(HostGroup.name == "subscribed"))).one()
+    assert row.url == "https://candlepin.example.org:8443/candlepin"
+    assert row.front == "https://rackrise.example.org:8444/rhsm"
+    assert row.front_ca == pem
+    assert (group.candlepin_id, group.owner, group.activation_key) == (row.id, "ACME", "web-1")
+    assert group.content_environments == ["prod"]
+
+
+async def test_another_certificate_is_told_in_few_words(database: Database, file: Path) -> None:
+    async with database.sessions.begin() as session:
+        await apply_site(
+            session, written(file, SITE + SUBSCRIBED.replace("CERTIFICATE", certificate()))
+        )
+    async with database.sessions.begin() as session:
+        changes = await apply_site(
+            session, written(file, SITE + SUBSCRIBED.replace("CERTIFICATE", certificate()))
+        )
+    (changed,) = [one for one in changes if one.kind is ChangeKind.CHANGED]
+    assert changed.detail == "front_ca is another one"
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "at", "reason"),
+    [
+        ('"https://c', '"http://c', "http://can", "is no https URL"),
+        (":8444/rhsm/", ":8444/", "https://rackrise", "is not a front, such as https://"),
+        ("CERTIFICATE", "planted", "front_ca", "not certificates as PEM"),
+        ('owner = "ACME"\n', "", '[[host_group]]\nname = "subs', "candlepin needs owner"),
+        ('candlepin = "main"', 'candlepin = "x"', 'candlepin = "x"', "there is no candlepin 'x'"),
+        ('["prod"]', '["a/b"]', "content_environments", "should match pattern"),
+    ],
+)
+def test_what_is_wrong_with_a_candlepin_is_told_with_its_line(
+    file: Path, good: str, bad: str, at: str, reason: str
+) -> None:
+    assert good in SUBSCRIBED
+    text = SITE + SUBSCRIBED.replace(good, bad, 1).replace("CERTIFICATE", certificate())
+    with pytest.raises(SiteFileError) as caught:
+        written(file, text)
+    line = text[: text.index(at)].count("\n") + 1
+    told = [one for one in caught.value.problems if one.startswith(f"site.toml:{line}: ")]
+    assert any(reason in one for one in told), caught.value.problems
+    assert "planted" not in str(caught.value)

@@ -10,6 +10,7 @@ from inventory.hosts import Discovered, SeenInterface, discover
 from inventory.life import Event, HostState
 from inventory.models import (
     Build,
+    Candlepin,
     DiscoveryRule,
     Domain,
     Host,
@@ -98,6 +99,19 @@ async def make_puppet(session: AsyncSession, name: str = "main") -> Puppet:
     session.add(puppet)
     await session.flush()
     return puppet
+
+
+async def make_candlepin(session: AsyncSession, url: str, name: str = "main") -> Candlepin:
+    """A Candlepin, and the front before it."""
+    candlepin = Candlepin(
+        name=name,
+        url=url,
+        credentials="candlepin",
+        front="https://rackrise.example.org:8444/rhsm",
+    )
+    session.add(candlepin)
+    await session.flush()
+    return candlepin
 
 
 async def make_rule(session: AsyncSession, group: HostGroup, **more: Any) -> DiscoveryRule:

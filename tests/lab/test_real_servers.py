@@ -24,7 +24,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from deployments.clients import pulp_clients, puppet_clients
+from deployments.clients import candlepin_clients, pulp_clients, puppet_clients
 from flows.inception import inception
 from integrations.dns import DnsSettings
 from integrations.smart_proxy import SmartProxy, SmartProxySettings
@@ -170,6 +170,7 @@ async def stand(
             Means(
                 pulps=pulp_clients(),
                 puppets=puppet_clients(),
+                candlepins=candlepin_clients(),
                 sessions=database.sessions,
                 proxies=Clients(proxy),
                 token_key=b"k" * 32,

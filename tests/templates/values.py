@@ -2,7 +2,7 @@ from integrations.records import Loader
 from templates.models import BootInput, DiscoveryInput, InstallerOptions, KickstartInput
 from templates.render import installer_options
 
-__all__ = ["PUPPET", "Loader", "boot", "discovery", "kickstart"]
+__all__ = ["PUPPET", "RHSM", "Loader", "boot", "discovery", "kickstart"]
 
 OPTIONS = installer_options(
     InstallerOptions(
@@ -32,6 +32,17 @@ PUPPET = {
     "certname": "web01.example.org",
     "environment": "production",
     "token": "cafe0123",
+}
+
+
+PEM = "-----BEGIN CERTIFICATE-----\nTUlJQg==\n-----END CERTIFICATE-----\n"
+RHSM = {
+    "hostname": "rackrise.example.org",
+    "port": 8444,
+    "ca": PEM,
+    "content_url": "https://pulp.example.org/pulp/content",
+    "owner": "ACME",
+    "keys": "web,cafe0123",
 }
 
 

@@ -1,0 +1,73 @@
+"""What all handlers of the front share: whom it serves, and who speaks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography import x509
+from starlette.requests import Request
+
+from gateway.answers import Refusal
+from gateway.context import Gateway
+from gateway.requests import read_body
+from integrations.candlepin import Candlepin
+from serving.arrival import Kind, arrival_of
+
+__all__ = ["PREFIX", "Front", "read_json", "require_identity", "require_own"]
+
+PREFIX = "/rhsm"
+_RED_HAT = "1.3.6.1.4.1.2312.9."
+_OF_SYSTEMS = f"{_RED_HAT}5."
+"""What identities may carry; all else below ``_RED_HAT`` is of content and entitlements."""
+
+
+@dataclass(frozen=True)
+class Front:
+    """A gateway, and the Candlepin behind it."""
+
+    gateway: Gateway
+    candlepin: Candlepin
+
+
+def require_identity(request: Request) -> str:
+    """The UUID in the identity certificate of whoever speaks.
+
+    Raises:
+        Refusal: 401, there is no certificate, or it is one that opens content only.
+    """
+    arrival = arrival_of(request)
+    if arrival.kind is not Kind.HTTPS or not arrival.common_name or not arrival.certificate:
+        raise Refusal(401, "no identity certificate: register first")
+    certificate = x509.load_der_x509_certificate(arrival.certificate)
+    kinds = [one.oid.dotted_string for one in certificate.extensions]
+    if any(one.startswith(_RED_HAT) and not one.startswith(_OF_SYSTEMS) for one in kinds):
+        raise Refusal(401, "Invalid Certificate Type: this one opens content, and names nobody")
+    return arrival.common_name
+
+
+def require_own(request: Request, uuid: str) -> str:
+    """The same, where the path names a consumer: nobody speaks for another.
+
+    Raises:
+        Refusal: 403, it is somebody else's.
+    """
+    own = require_identity(request)
+    if own != uuid:
+        raise Refusal(403, f"the certificate is that of the consumer {own}, and not of {uuid}")
+    return own
+
+
+async def read_json(request: Request, most: int) -> Any:
+    """The body; a large one is read beside the event loop.
+
+    Raises:
+        Refusal: 413, it is too large; 400, it is no JSON.
+    """
+    body = await read_body(request, most)
+    try:
+        return await asyncio.to_thread(json.loads, body)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, f"the body is not JSON: {error}") from None

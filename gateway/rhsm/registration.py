@@ -1,0 +1,211 @@
+"""A host becomes a consumer of Candlepin (arrow 23), comes back as one, and leaves."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from starlette.responses import Response
+
+from gateway.answers import Refusal, faults_of
+from gateway.requests import read_body
+from gateway.rhsm.front import PREFIX, Front, read_json, require_own
+from gateway.rhsm.passing import candlepins_word, pass_on
+from integrations.candlepin import Consumer, Deleted, NewConsumer
+from inventory import consumers
+from inventory.consumers import Registration
+from inventory.hosts import keep_facts
+
+__all__ = ["registration_routes"]
+
+log = logging.getLogger(__name__)
+
+_REGISTRATION_BYTES = 1 << 20
+_TRIES = 3
+_GONE = frozenset({204, 404, 410})
+_PRIVATE = {"Cache-Control": "no-store"}
+_HANDED_ON = frozenset(
+    {
+        "addOns",
+        "contentTags",
+        "cryptographicCapabilities",
+        "installedProducts",
+        "releaseVer",
+        "role",
+        "serviceLevel",
+        "usage",
+    }
+)
+"""Of what a host says of itself; what it is to be is its group's to say."""
+
+
+def _texts(value: Any) -> Any:
+    # Facts are numbers and truths as well; Candlepin's document knows text only.
+    if not isinstance(value, dict):
+        return value
+    return {str(name): str(one) for name, one in value.items() if one is not None}
+
+
+class _Asked(BaseModel):
+    """What subscription-manager sends, as far as it is looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = Field(min_length=1, max_length=253)
+    facts: Annotated[dict[str, str], BeforeValidator(_texts)] = Field(default_factory=dict)
+
+    def handed_on(self) -> dict[str, Any]:
+        """What else Candlepin is told."""
+        extra = self.model_extra or {}
+        return {name: one for name, one in extra.items() if name in _HANDED_ON and one is not None}
+
+
+def registration_routes(front: Front) -> APIRouter:
+    """Registration, what a consumer changes of itself, its certificates, and its end."""
+    router = APIRouter()
+    gateway = front.gateway
+
+    @router.post(f"{PREFIX}/consumers")
+    async def register(request: Request) -> Response:
+        """Make the consumer, or give the one that the host has: a repeat ends the same."""
+        body = await read_json(request, _REGISTRATION_BYTES)
+        try:
+            asked = _Asked.model_validate(body)
+        except ValidationError as error:
+            raise Refusal(400, f"the registration is not understood: {faults_of(error)}") from None
+        query = request.query_params
+        keys = [one for one in query.get("activation_keys", "").split(",") if one]
+        if not keys:
+            raise Refusal(400, "hosts register with activation keys, and none was given")
+        async with gateway.transaction() as session:
+            registration = await consumers.admit(
+                session,
+                candlepin_url=front.candlepin.settings.url,
+                name=asked.name,
+                owner=query.get("owner", ""),
+                keys=keys,
+                at=gateway.clock(),
+            )
+        registration, consumer = await _made(front, registration, asked)
+        async with gateway.transaction() as session:
+            await consumers.registered(session, registration, gateway.clock())
+            await keep_facts(session, registration.host_id, "rhsm", asked.facts, gateway.clock())
+        log.info("%s is registered as %s", registration.name, registration.uuid)
+        return Response(consumer.document, media_type="application/json", headers=_PRIVATE)
+
+    @router.put(f"{PREFIX}/consumers/{{uuid}}")
+    async def change(request: Request, uuid: str) -> Response:
+        """Facts and products; what the host is called and gets is not for itself to say."""
+        require_own(request, uuid)
+        body = await read_body(request, gateway.settings.passed_bytes)
+        await _require_harmless(front, uuid, body)
+        return await _seen(front, request, f"/consumers/{uuid}", uuid, body)
+
+    @router.get(f"{PREFIX}/consumers/{{uuid}}/certificates/serials")
+    async def serials(request: Request, uuid: str) -> Response:
+        """Asked every few hours: how Candlepin and we know that a host is there."""
+        require_own(request, uuid)
+        return await _seen(front, request, f"/consumers/{uuid}/certificates/serials", uuid)
+
+    @router.put(f"{PREFIX}/consumers/{{uuid}}/checkin")
+    async def check_in(request: Request, uuid: str) -> Response:
+        """Of older clients; Candlepin has no such call, so its own word that it is there counts."""
+        require_own(request, uuid)
+        answer = await candlepins_word(front, request, uuid)
+        if answer.status_code != 200:
+            return answer
+        await _checked_in(front, uuid)
+        return Response(status_code=204)
+
+    @router.delete(f"{PREFIX}/consumers/{{uuid}}")
+    async def unregister(request: Request, uuid: str) -> Response:
+        require_own(request, uuid)
+        answer = await pass_on(front, request, f"/consumers/{uuid}", uuid)
+        if answer.status_code in _GONE:
+            async with gateway.transaction() as session:
+                await consumers.forget(session, uuid)
+            log.info("the consumer %s has unregistered", uuid)
+        return answer
+
+    return router
+
+
+async def _made(
+    front: Front, registration: Registration, asked: _Asked
+) -> tuple[Registration, Consumer]:
+    """The consumer in Candlepin, which is asked with no transaction open."""
+    candlepin = front.candlepin
+    for _ in range(_TRIES):
+        there: Consumer | Deleted | None = None
+        if not registration.fresh:
+            there = await candlepin.consumer(registration.uuid)
+        if isinstance(there, Deleted):
+            async with front.gateway.transaction() as session:
+                registration = await consumers.renew(session, registration, front.gateway.clock())
+            continue
+        if isinstance(there, Consumer):
+            return registration, await _refreshed(front, registration, there, asked)
+        new = NewConsumer(
+            uuid=registration.uuid,
+            name=registration.name,
+            facts=asked.facts,
+            more=asked.handed_on(),
+        )
+        made = await candlepin.register(
+            new,
+            owner=registration.owner,
+            keys=[registration.key],
+            environments=registration.environments,
+        )
+        return registration, made
+    raise Refusal(503, f"the consumer of {registration.name} is deleted as often as it is made")
+
+
+async def _refreshed(
+    front: Front, registration: Registration, there: Consumer, asked: _Asked
+) -> Consumer:
+    """The host installs anew: it is the same consumer, with what it is now."""
+    changes: dict[str, Any] = {"facts": asked.facts, **asked.handed_on()}
+    wanted = registration.environments
+    if wanted and there.environment_ids != wanted:
+        changes["environments"] = [{"id": one} for one in wanted]
+    await front.candlepin.update_consumer(there.uuid, changes)
+    return there
+
+
+async def _require_harmless(front: Front, uuid: str, body: bytes) -> None:
+    """Make sure that a host changes nothing that its host group says.
+
+    Raises:
+        Refusal: 400, it is no object; 403, it does.
+    """
+    try:
+        wanted = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, f"the body is not JSON: {error}") from None
+    if not isinstance(wanted, dict):
+        raise Refusal(400, "the body is not a JSON object")
+    if wanted.get("environments") is not None or wanted.get("environment") is not None:
+        raise Refusal(403, "the environments of a host are those of its host group")
+    if wanted.get("name") is not None:
+        async with front.gateway.transaction() as session:
+            known = await consumers.by_uuid(session, uuid)
+        if known is not None and known.host.name != wanted["name"]:
+            raise Refusal(403, f"the consumer of {known.host.name} keeps its name")
+
+
+async def _seen(
+    front: Front, request: Request, path: str, uuid: str, body: bytes = b""
+) -> Response:
+    answer = await pass_on(front, request, path, uuid, body)
+    if answer.status_code == 200:
+        await _checked_in(front, uuid)
+    return answer
+
+
+async def _checked_in(front: Front, uuid: str) -> None:
+    async with front.gateway.transaction() as session:
+        await consumers.check_in(session, uuid, front.gateway.clock())

@@ -1,0 +1,268 @@
+"""What must be in Candlepin before a host is sent into its installer, and is looked at after it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from uuid import uuid4
+
+import pytest
+from sqlmodel import select
+
+from integrations.candlepin import Candlepin, NewConsumer
+from inventory import consumers
+from inventory.arrows import Evidence
+from inventory.builds import keep_token, registration_token
+from inventory.consumers import Registration
+from inventory.hosts import named
+from inventory.life import HostState
+from inventory.models import Candlepin as CandlepinRow
+from inventory.models import Consumer, EffectState, Host, HostGroup, StepState, now
+from lab.doubles.candlepin import CandlepinDouble
+from tasks import desired
+from tasks.candlepin import (
+    check_consumers,
+    look_at_consumers,
+    prepare_subscriptions,
+    remove_consumers,
+)
+from tasks.company import NothingDone
+from tasks.means import use
+from tests.flows.bench import Bench
+from tests.integrations.candlepin.sites import transport_of
+from tests.integrations.candlepin.strict import Judge
+from tests.inventory.world import make_candlepin
+
+OWNER, KEY, ENVIRONMENT = "ACME", "web", "prod"
+
+
+@dataclass
+class Only:
+    """One client for every Candlepin."""
+
+    client: Candlepin
+
+    async def of(self, candlepin: CandlepinRow) -> Candlepin:
+        return self.client
+
+
+@dataclass
+class Subscribed:
+    """The bench with a Candlepin, and what registers there."""
+
+    bench: Bench
+    double: CandlepinDouble
+    client: Candlepin
+    row: CandlepinRow
+
+    async def register(self, name: str, *, environments: list[str] | None = None) -> Registration:
+        """The host registers through the front; its part is that of the gateway's tests."""
+        build = await self.bench.build(name)
+        token = desired.build_token(self.bench.means.token_key, build.id)
+        async with self.bench.database.sessions.begin() as session:
+            await keep_token(session, build, token)
+        async with self.bench.database.sessions.begin() as session:
+            registration = await consumers.admit(
+                session,
+                candlepin_url=self.double.url,
+                name=name,
+                owner=OWNER,
+                keys=[KEY, registration_token(token)],
+                at=now(),
+            )
+        new = NewConsumer(uuid=registration.uuid, name=name, facts={"network.fqdn": name})
+        wanted = registration.environments if environments is None else environments
+        await self.client.register(new, owner=OWNER, keys=[KEY], environments=wanted)
+        async with self.bench.database.sessions.begin() as session:
+            await consumers.registered(session, registration, now())
+        return registration
+
+    async def stranger(self, name: str, fqdn: str) -> str:
+        """Somebody registers past us; returns the UUID."""
+        new = NewConsumer(uuid=str(uuid4()), name=name, facts={"network.fqdn": fqdn})
+        await self.client.register(new, owner=OWNER, keys=[KEY], environments=[])
+        return new.uuid
+
+    async def consumer(self, name: str) -> Consumer | None:
+        async with self.bench.database.sessions() as session:
+            return await consumers.of_host(session, (await named(session, name)).id)
+
+
+@pytest.fixture
+async def site(bench: Bench) -> AsyncIterator[Subscribed]:
+    double, judge = CandlepinDouble(), Judge()
+    async with bench.database.sessions.begin() as session:
+        row = await make_candlepin(session, double.url)
+        for group in await session.exec(select(HostGroup)):
+            group.candlepin_id, group.owner, group.activation_key = row.id, OWNER, KEY
+            group.content_environments = [ENVIRONMENT]
+    async with Candlepin(double.settings(), transport=transport_of(double, judge)) as client:
+        use(replace(bench.means, candlepins=Only(client)))
+        yield Subscribed(bench, double, client, row)
+    assert judge.violations == []
+
+
+async def test_what_a_group_needs_is_made_once_for_all_its_hosts(site: Subscribed) -> None:
+    names = [await site.bench.at(number, HostState.PREPARING) for number in (1, 2, 3)]
+    await prepare_subscriptions.fn(await site.bench.party(*names))
+    assert list(site.double.state.owners) == [OWNER]
+    assert list(site.double.state.environments) == [ENVIRONMENT]
+    assert [one["name"] for one in site.double.state.keys.values()] == [KEY]
+    assert len(site.double.writes()) == 3
+    made = [one for name in names for one in await site.bench.effects(name)]
+    assert sorted(one.key for one in made) == [
+        "activation key ACME/web",
+        "environment prod",
+        "organization ACME",
+    ]
+    assert {one.state for one in made} == {EffectState.VERIFIED}
+    before = len(site.double.calls)
+    await prepare_subscriptions.fn(await site.bench.party(*names))
+    # The second time it only looks, and nothing of it is any host's doing.
+    assert len(site.double.writes()) == 3
+    assert len(site.double.calls) - before == 4
+    assert len([one for name in names for one in await site.bench.effects(name)]) == 3
+
+
+async def test_somebody_elses_environment_is_a_conflict_that_names_it(site: Subscribed) -> None:
+    name = await site.bench.at(1, HostState.PREPARING)
+    await site.client.create_owner("OTHER")
+    await site.client.create_environment("OTHER", ENVIRONMENT, "theirs")
+    with pytest.raises(NothingDone, match="the environment prod of the organization OTHER"):
+        await prepare_subscriptions.fn(await site.bench.party(name))
+    assert site.double.state.environments[ENVIRONMENT]["owner"]["key"] == "OTHER"
+
+
+async def test_an_organization_that_clients_would_leave_is_told(site: Subscribed) -> None:
+    name = await site.bench.at(1, HostState.PREPARING)
+    await site.client.create_owner(OWNER)
+    site.double.state.owners[OWNER]["contentAccessMode"] = "entitlement"
+    with pytest.raises(NothingDone, match="ACME in the mode entitlement"):
+        await prepare_subscriptions.fn(await site.bench.party(name))
+
+
+@pytest.mark.parametrize("fault", ["down", "suspended", "undeployed"])
+async def test_a_candlepin_that_is_away_is_worth_a_retry(site: Subscribed, fault: str) -> None:
+    name = await site.bench.at(1, HostState.PREPARING)
+    setattr(site.double.faults, fault, True)
+    for task in (prepare_subscriptions, remove_consumers):
+        with pytest.raises(NothingDone) as caught:
+            await task.fn(await site.bench.party(name))
+        assert caught.value.retriable
+    setattr(site.double.faults, fault, False)
+    await prepare_subscriptions.fn(await site.bench.party(name))
+    await remove_consumers.fn(await site.bench.party(name))
+
+
+async def test_what_candlepin_says_and_does_not_do_is_noticed(site: Subscribed) -> None:
+    name = await site.bench.at(1, HostState.PREPARING)
+    site.double.faults.drops = True
+    with pytest.raises(NothingDone, match="it answered yes, but"):
+        await prepare_subscriptions.fn(await site.bench.party(name))
+
+
+async def test_a_wrong_secret_holds_at_once(site: Subscribed) -> None:
+    name = await site.bench.at(1, HostState.PREPARING)
+    site.double.logins.secrets["rackrise"] = "another"
+    with pytest.raises(NothingDone, match="Invalid OAuth unit or secret") as caught:
+        await prepare_subscriptions.fn(await site.bench.party(name))
+    assert not caught.value.retriable
+
+
+async def test_the_consumer_of_a_former_life_is_removed_before_the_reboot(
+    site: Subscribed,
+) -> None:
+    name = await site.bench.at(1, HostState.PREPARING)
+    await prepare_subscriptions.fn(await site.bench.party(name))
+    old, other = await site.stranger(name, name), await site.stranger("other.example", name)
+    elsewhere = await site.stranger("web02.lab.example", "web02.lab.example")
+    await remove_consumers.fn(await site.bench.party(name))
+    # One that only tells the same fact is another machine's.
+    assert set(site.double.state.consumers) == {other, elsewhere}
+    assert site.double.state.deleted == {old}
+    (effect,) = [one for one in await site.bench.effects(name) if one.key == f"consumer {old}"]
+    assert (effect.after, effect.state) == (None, EffectState.VERIFIED)
+    assert effect.before == {"uuid": old, "name": name, "owner": OWNER}
+    await remove_consumers.fn(await site.bench.party(name))
+
+
+async def test_a_consumer_is_removed_wherever_it_was_written_down(site: Subscribed) -> None:
+    """Its organization is another one by now, and Candlepin would not find it by its facts."""
+    name = await site.bench.at(1, HostState.INSTALLING)
+    await prepare_subscriptions.fn(await site.bench.party(name))
+    registration = await site.register(name)
+    site.double.state.consumers[registration.uuid]["facts"] = {}
+    await site.bench.change(HostGroup, owner="NEW")
+    await site.bench.change(Host, state=HostState.DECOMMISSIONING)
+    await remove_consumers.fn(await site.bench.party(name))
+    assert site.double.state.deleted == {registration.uuid}
+    assert await site.consumer(name) is None
+
+
+async def test_what_a_host_has_registered_in_this_life_is_left_alone(site: Subscribed) -> None:
+    name = await site.bench.at(1, HostState.INSTALLING)
+    await prepare_subscriptions.fn(await site.bench.party(name))
+    registration = await site.register(name)
+    await remove_consumers.fn(await site.bench.party(name))
+    assert list(site.double.state.consumers) == [registration.uuid]
+
+
+async def test_what_was_reported_becomes_observed_when_it_is_read_back(site: Subscribed) -> None:
+    name = await site.bench.at(1, HostState.INSTALLING)
+    await prepare_subscriptions.fn(await site.bench.party(name))
+    registration = await site.register(name)
+    assert (await site.bench.steps(name))[23].evidence is Evidence.REPORTED
+    await look_at_consumers.fn(await site.bench.party(name))
+    step = (await site.bench.steps(name))[23]
+    assert (step.state, step.evidence) == (StepState.DONE, Evidence.OBSERVED)
+    assert step.seen == (
+        f"consumer {registration.uuid} of ACME in prod, read back from {site.double.url}"
+    )
+    effects = {one.key: one.state for one in await site.bench.effects(name)}
+    assert effects[f"consumer {registration.uuid}"] is EffectState.VERIFIED
+
+
+async def test_who_has_not_registered_in_the_installer_is_not_held_there(
+    site: Subscribed,
+) -> None:
+    name = await site.bench.at(1, HostState.INSTALLED)
+    await look_at_consumers.fn(await site.bench.party(name))
+    assert (await site.bench.steps(name))[23].state is StepState.PENDING
+    site.double.faults.down = True
+    await look_at_consumers.fn(await site.bench.party(name))
+    assert (await site.bench.steps(name))[23].state is StepState.PENDING
+
+
+async def test_who_has_not_registered_at_the_first_boot_is(site: Subscribed) -> None:
+    name = await site.bench.at(1, HostState.FIRST_BOOT)
+    with pytest.raises(NothingDone, match=f"{name} has not registered at Candlepin"):
+        await check_consumers.fn(await site.bench.party(name))
+    await prepare_subscriptions.fn(await site.bench.party(name))
+    registration = await site.register(name, environments=[])
+    with pytest.raises(NothingDone, match="is in the environments none, and its host group says"):
+        await check_consumers.fn(await site.bench.party(name))
+    await site.client.update_consumer(registration.uuid, {"environments": [{"id": ENVIRONMENT}]})
+    await check_consumers.fn(await site.bench.party(name))
+    assert (await site.bench.steps(name))[23].evidence is Evidence.OBSERVED
+
+
+async def test_a_consumer_that_was_deleted_since_is_missed(site: Subscribed) -> None:
+    name = await site.bench.at(1, HostState.FIRST_BOOT)
+    await prepare_subscriptions.fn(await site.bench.party(name))
+    registration = await site.register(name)
+    await site.client.delete_consumer(registration.uuid)
+    with pytest.raises(NothingDone, match=f"has deleted the consumer {registration.uuid}"):
+        await check_consumers.fn(await site.bench.party(name))
+
+
+async def test_a_host_without_candlepin_asks_nothing_of_it(bench: Bench) -> None:
+    name = await bench.at(1, HostState.PREPARING)
+
+    class Nobody:
+        async def of(self, candlepin: CandlepinRow) -> Candlepin:
+            raise AssertionError("nobody was to be asked")
+
+    use(replace(bench.means, candlepins=Nobody()))
+    company = await bench.party(name)
+    for task in (prepare_subscriptions, remove_consumers, look_at_consumers, check_consumers):
+        assert await task.fn(company) == company
