@@ -58,6 +58,9 @@ lock: $(STAMP) ## resolve the dependencies of pyproject.toml; versions in the lo
 	$(VENV)/bin/uv pip compile lab/pulp.in --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --quiet --output-file lab/pulp.lock
+	$(VENV)/bin/uv pip compile lab/rhsm.in --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" --quiet --output-file lab/rhsm.lock
 
 clean: ## remove what was made here: environment, caches, images of the lab
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
