@@ -31,9 +31,9 @@ setup: $(STAMP) ## virtual environment and, as root on Debian, the packages of t
 	@lab/debian.sh
 	@mkdir -p $(PREFECT_HOME)
 
-demo: setup ## hosts from power-on to in operation; SITE=real|simulated HOSTS=n PULP=1 PUPPET=1 KEEP=1
+demo: setup ## hosts from power-on to in operation; SITE=real|simulated HOSTS=n PULP=1 PUPPET=1 CANDLEPIN=1 KEEP=1
 	$(PYTHON) -m lab.demo --site $(SITE) --hosts $(HOSTS) \
-	  $(if $(call on,PULP),--pulp) $(if $(call on,PUPPET),--puppet) $(if $(call on,KEEP),--keep)
+	  $(if $(call on,PULP),--pulp) $(if $(call on,PUPPET),--puppet) $(if $(call on,CANDLEPIN),--candlepin) $(if $(call on,KEEP),--keep)
 
 test: setup lint ## all that is checked; FAST=1: no root, no servers; JOBS=n: n at once
 	$(PYTHON) -m pytest $(if $(call on,JOBS),-n $(JOBS) --dist loadfile) \

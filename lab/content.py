@@ -11,10 +11,11 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
 from lab.authority import ClientCertificate
+from lab.candlepin import CREDENTIALS, OAUTH_KEY, OAUTH_SECRET
 from lab.process import until
 from lab.site import PULP_CREDENTIALS, PUPPET_CREDENTIALS
 
-__all__ = ["fill_pulp", "keep_puppet_certificate", "rackrise"]
+__all__ = ["fill_pulp", "keep_candlepin_secret", "keep_puppet_certificate", "rackrise"]
 
 _COMMAND_SECONDS = 60.0
 _SYNC_SECONDS = 60.0
@@ -60,6 +61,22 @@ async def keep_puppet_certificate(
         *("--certificate", str(ours.certificate), "--key", str(ours.key), "--ca", str(ours.ca)),
         environment=environment,
         inside=inside,
+    )
+
+
+async def keep_candlepin_secret(
+    environment: Mapping[str, str], *, inside: Sequence[str] = ()
+) -> None:
+    """Keep key and secret for the lab's Candlepin, as an operator would.
+
+    Raises:
+        RuntimeError: the command failed, with its own words.
+    """
+    await rackrise(
+        *("candlepin", "credentials", CREDENTIALS, "--oauth-key", OAUTH_KEY),
+        environment=environment,
+        inside=inside,
+        RACKRISE_CANDLEPIN_SECRET=OAUTH_SECRET,
     )
 
 

@@ -28,7 +28,7 @@ from inventory.database import Sessions, make_engine, make_sessions
 from inventory.models import now
 from inventory.overview import arrows_of_fleet, fleet
 from lab.authority import ClientCertificate
-from lab.content import fill_pulp, keep_puppet_certificate
+from lab.content import fill_pulp, keep_candlepin_secret, keep_puppet_certificate
 from lab.images import build
 from lab.qemu import Loader
 from lab.real import real_site
@@ -63,6 +63,8 @@ class Options:
     """Whether hosts install from a Pulp instead of a plain server."""
     puppet: bool
     """Whether a Puppet server configures them."""
+    candlepin: bool
+    """Whether they register at a Candlepin."""
     deadline: float
     """Seconds from power-on."""
 
@@ -86,16 +88,19 @@ def data_directory() -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class _Shown:
-    """A site, and what Rackrise must be given to speak to its Pulp and its Puppet."""
+    """A site, and what Rackrise must be given to speak to its servers."""
 
     site: LabSite
     pulp: PulpSettings | None
     certificate: ClientCertificate | None
+    candlepin: bool
 
     async def hand_over(self, here: Up, inside: Sequence[str], console: Console) -> None:
         """Give Rackrise credentials and have Pulp filled, as an operator would."""
         if self.certificate is not None:
             await keep_puppet_certificate(here.environment, self.certificate, inside=inside)
+        if self.candlepin:
+            await keep_candlepin_secret(here.environment, inside=inside)
         if self.pulp is not None:
             console.print("Having Pulp get the tree, as `rackrise content sync` does.")
             await fill_pulp(
@@ -115,9 +120,11 @@ async def _site(options: Options, console: Console) -> AsyncIterator[_Shown]:
             seed=options.seed,
             with_pulp=options.pulp,
             with_puppet=options.puppet,
+            with_candlepin=options.candlepin,
         ) as site:
             pulp = site.pulp.settings() if site.pulp else None
-            yield _Shown(site, pulp, site.puppet.client if site.puppet else None)
+            client = site.puppet.client if site.puppet else None
+            yield _Shown(site, pulp, client, options.candlepin)
         return
     console.print("Building what machines boot and install, where the cache lacks it.")
     images = await build()
@@ -131,9 +138,11 @@ async def _site(options: Options, console: Console) -> AsyncIterator[_Shown]:
             loaders=loaders,
             with_pulp=options.pulp,
             with_puppet=loaders if options.puppet else (),
+            with_candlepin=loaders if options.candlepin else (),
         ) as real:
             pulp = real.pulp.settings() if real.pulp else None
-            yield _Shown(real.lab_site, pulp, real.puppet.client if real.puppet else None)
+            client = real.puppet.client if real.puppet else None
+            yield _Shown(real.lab_site, pulp, client, options.candlepin)
 
 
 async def demo(options: Options, console: Console) -> int:
@@ -312,6 +321,9 @@ def main(
     keep: Annotated[bool, typer.Option("--keep", help="Stay to be looked at.")] = False,
     pulp: Annotated[bool, typer.Option("--pulp", help="Hosts install from a Pulp.")] = False,
     puppet: Annotated[bool, typer.Option("--puppet", help="Puppet configures hosts.")] = False,
+    candlepin: Annotated[
+        bool, typer.Option("--candlepin", help="Hosts register at a Candlepin.")
+    ] = False,
     deadline: Annotated[float, typer.Option(help="Seconds from power-on.")] = 0,
 ) -> None:
     """Take blank hosts from power-on to in operation, and show every arrow."""
@@ -319,7 +331,7 @@ def main(
         raise typer.BadParameter("the real site needs root on Debian: use --site simulated")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     patience = deadline or {Site.REAL: 600.0 + 300 * hosts, Site.SIMULATED: 60.0 + 3 * hosts}[site]
-    options = Options(site, hosts, seed, keep, pulp, puppet, patience)
+    options = Options(site, hosts, seed, keep, pulp, puppet, candlepin, patience)
     console = Console()
     try:
         code = asyncio.run(_until_told(options, console))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from deployments.up import GatewayTls, Place
+from lab.candlepin import GROUP_KEYS, LabCandlepin
 from lab.images import Images
 from lab.namespace import Namespace, namespace
 from lab.process import free_port
@@ -18,6 +19,7 @@ from lab.qemu import Loader, Machine
 from lab.reach import reach
 from lab.servers.bind import Bind, bind
 from lab.servers.bmc import RedfishBmc, redfish
+from lab.servers.candlepin import candlepin
 from lab.servers.dhcp import BootClass, Client, DhcpLab
 from lab.servers.http import http_server
 from lab.servers.isc import IscServer, isc
@@ -88,6 +90,7 @@ class RealSite:
     machines: Sequence[Machine]
     pulp: PulpServer | None
     puppet: PuppetServer | None
+    candlepin: LabCandlepin | None
     bmc: RedfishBmc | None
     """One for all machines that have one, as the blades of a chassis do."""
     prefect_port: int
@@ -117,6 +120,7 @@ class RealSite:
             gateway_host=address,
             gateway_port=GATEWAY_PORT,
             gateway_tls=self._gateway_tls(),
+            gateway_rhsm=self.candlepin.gateway if self.candlepin else None,
             prefect_port=self.prefect_port,
             trusted_proxies=(f"{address}/32",),
             inside=self.namespace.command(),
@@ -136,6 +140,7 @@ async def real_site(
     bmcs: Collection[str] = (),
     with_pulp: bool = False,
     with_puppet: Collection[Loader] = (),
+    with_candlepin: Collection[Loader] = (),
 ) -> AsyncIterator[RealSite]:
     """Run the servers, and have machines ready to be switched on, while the block lasts.
 
@@ -151,6 +156,8 @@ async def real_site(
             whoever uses the site gives Rackrise Pulp's credentials and has it synchronise.
         with_puppet: machines of these loaders are configured by a Puppet server; whoever uses the
             site gives Rackrise the certificate for its CA.
+        with_candlepin: machines of these loaders register at Candlepin's double; whoever uses the
+            site gives Rackrise key and secret.
     """
     root = await asyncio.to_thread(_boot_root, directory, images)
     async with AsyncExitStack() as stack:
@@ -184,6 +191,12 @@ async def real_site(
                 puppet(directory / "puppet", inside=ns, gateway=gateway_url)
             )
             (puppets.manifests / "site.pp").write_text(_MANIFEST)
+        subscriptions: LabCandlepin | None = None
+        if with_candlepin:
+            (directory / "candlepin").mkdir()
+            subscriptions = await stack.enter_async_context(
+                candlepin(directory / "candlepin", inside=ns)
+            )
         switched = [one.switch.commands for one in machines if one.name in bmcs]
         bmc: RedfishBmc | None = None
         if switched:
@@ -193,8 +206,9 @@ async def real_site(
         proxy_file.write_text(_proxy_file(ns.address, root, server))
         proxy_file.chmod(0o600)
         site_file.write_text(
-            _site_file(ns.address, machines, content, with_puppet)
+            _site_file(ns.address, machines, content, with_puppet, with_candlepin)
             + _puppet_table(puppets)
+            + (subscriptions.site_table() if subscriptions else "")
             + _bmc_tables(machines, bmc)
         )
         prefect = free_port()
@@ -210,6 +224,7 @@ async def real_site(
             machines,
             content,
             puppets,
+            subscriptions,
             bmc,
             prefect,
             gateway,
@@ -310,6 +325,7 @@ def _site_file(
     machines: Sequence[Machine],
     content: PulpServer | None,
     with_puppet: Collection[Loader],
+    with_candlepin: Collection[Loader],
 ) -> str:
     proxy = f"http://{address}:{PROXY_PORT}"
     plain = f"http://{address}:{TREE_PORT}"
@@ -329,6 +345,7 @@ kernel_options = "{KERNEL_OPTIONS}"
 install_minutes = 20
 first_boot_minutes = 10
 {_PUPPET_KEYS if kind in with_puppet else ""}
+{GROUP_KEYS if kind in with_candlepin else ""}
 [host_group.parameters]
 language = "C.UTF-8"
 partitioning = ["part / --fstype=ext4 --grow --size=1"]

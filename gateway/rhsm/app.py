@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -38,7 +39,11 @@ def create_rhsm_app(
         candlepin: the one behind it, with an OAuth login.
         clock: the present, with its zone.
     """
-    front = Front(Gateway(settings=settings, sessions=sessions, clock=clock), candlepin)
+    front = Front(
+        gateway=Gateway(settings=settings, sessions=sessions, clock=clock),
+        candlepin=candlepin,
+        room=asyncio.Semaphore(settings.registrations_at_once),
+    )
     app = FastAPI(
         title="Rackrise RHSM front",
         redirect_slashes=False,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +32,28 @@ class Front:
 
     gateway: Gateway
     candlepin: Candlepin
+    room: asyncio.Semaphore
+    """For registrations under way."""
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for a place among those that register: a storm of hosts queues here.
+
+        In the database it would wait against the clock of a transaction, and fail.
+
+        Raises:
+            Refusal: 503, it has waited for too long.
+        """
+        seconds = self.gateway.settings.registration_wait_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await self.room.acquire()
+        except TimeoutError:
+            raise Refusal(503, f"many hosts register, for over {seconds:g} s; try again") from None
+        try:
+            yield
+        finally:
+            self.room.release()
 
 
 def require_identity(request: Request) -> str:

@@ -80,20 +80,8 @@ def registration_routes(front: Front) -> APIRouter:
         keys = [one for one in query.get("activation_keys", "").split(",") if one]
         if not keys:
             raise Refusal(400, "hosts register with activation keys, and none was given")
-        async with gateway.transaction() as session:
-            registration = await consumers.admit(
-                session,
-                candlepin_url=front.candlepin.settings.url,
-                name=asked.name,
-                owner=query.get("owner", ""),
-                keys=keys,
-                at=gateway.clock(),
-            )
-        registration, consumer = await _made(front, registration, asked)
-        async with gateway.transaction() as session:
-            await consumers.registered(session, registration, gateway.clock())
-            await keep_facts(session, registration.host_id, "rhsm", asked.facts, gateway.clock())
-        log.info("%s is registered as %s", registration.name, registration.uuid)
+        async with front.turn():
+            consumer = await _registered(front, asked, query.get("owner", ""), keys)
         return Response(consumer.document, media_type="application/json", headers=_PRIVATE)
 
     @router.put(f"{PREFIX}/consumers/{{uuid}}")
@@ -131,6 +119,25 @@ def registration_routes(front: Front) -> APIRouter:
         return answer
 
     return router
+
+
+async def _registered(front: Front, asked: _Asked, owner: str, keys: list[str]) -> Consumer:
+    gateway = front.gateway
+    async with gateway.transaction() as session:
+        registration = await consumers.admit(
+            session,
+            candlepin_url=front.candlepin.settings.url,
+            name=asked.name,
+            owner=owner,
+            keys=keys,
+            at=gateway.clock(),
+        )
+    registration, consumer = await _made(front, registration, asked)
+    async with gateway.transaction() as session:
+        await consumers.registered(session, registration, gateway.clock())
+        await keep_facts(session, registration.host_id, "rhsm", asked.facts, gateway.clock())
+    log.info("%s is registered as %s", registration.name, registration.uuid)
+    return consumer
 
 
 async def _made(

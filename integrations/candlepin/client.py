@@ -97,7 +97,7 @@ class Candlepin:
         return await self._find(Owner, f"/owners/{_part(key)}", f"find the organization {key}")
 
     async def create_owner(self, key: str) -> Owner:
-        """Make an organization that current clients can register in."""
+        """Make an organization that current clients can register in; one of the key is success."""
         body = {
             "key": key,
             "displayName": key,
@@ -105,7 +105,11 @@ class Candlepin:
             "contentAccessMode": MODE,
             "contentAccessModeList": MODE,
         }
-        return await self._make(Owner, "/owners", body, f"create the organization {key}")
+        operation = f"create the organization {key}"
+        try:
+            return await self._make(Owner, "/owners", body, operation)
+        except Refused as error:
+            return await self._or_there(error, self.owner(key))
 
     async def delete_owner(self, key: str) -> None:
         """Delete an organization with all that is in it; one that is gone is success."""
@@ -117,10 +121,13 @@ class Candlepin:
         return await self._find(Environment, path, f"find the environment {ident}")
 
     async def create_environment(self, owner: str, ident: str, name: str) -> Environment:
-        """Make an environment under an id of our own choice."""
+        """Make an environment under an id of our own choice; one of the id is success."""
         body = {"id": ident, "name": name, "description": None}
         path, operation = f"/owners/{_part(owner)}/environments", f"create the environment {ident}"
-        return await self._make(Environment, path, body, operation)
+        try:
+            return await self._make(Environment, path, body, operation)
+        except Refused as error:
+            return await self._or_there(error, self.environment(ident))
 
     async def delete_environment(self, ident: str) -> None:
         """Delete an environment; one that is gone is success."""
@@ -147,12 +154,8 @@ class Candlepin:
         operation = f"create the activation key {name} of {owner}"
         try:
             return await self._make(ActivationKey, path, {"name": name}, operation)
-        except Refused:
-            # A name that is taken is refused like one that is wrong: 400 and not 409 (contract).
-            there = await self.activation_key(owner, name)
-            if there is None:
-                raise
-            return there
+        except Refused as error:
+            return await self._or_there(error, self.activation_key(owner, name))
 
     async def delete_activation_key(self, ident: str) -> None:
         """Delete an activation key by its id; one that is gone is success."""
@@ -349,6 +352,16 @@ class Candlepin:
         # Creates answer 200, and anything else is none (contract).
         self._wire.expect(answer, operation, _OK)
         return self._wire.read(shape, answer, operation)
+
+    async def _or_there(self, refusal: Refused, looking: Awaitable[M | None]) -> M:
+        """What somebody else has made at the same moment; if nobody has, it was refused for good.
+
+        What is taken is refused like what is wrong: 400, and not 409 (contract).
+        """
+        there = await looking
+        if there is None:
+            raise refusal
+        return there
 
     async def _delete(self, path: str, operation: str) -> None:
         answer = await self._wire.ask("DELETE", path, operation)

@@ -138,12 +138,17 @@ class CandlepinDouble:
 
 @asynccontextmanager
 async def candlepin_double(
-    host: str = "127.0.0.1", *, seed: int = 0, latency: tuple[float, float] = (0, 0)
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    seed: int = 0,
+    latency: tuple[float, float] = (0, 0),
 ) -> AsyncIterator[CandlepinDouble]:
     """Serve a double over TLS while the block lasts.
 
     Args:
         host: an address of this machine.
+        port: 0 for any that is free.
         seed: of the delays.
         latency: shortest and longest time in seconds that it takes for an answer.
     """
@@ -152,7 +157,7 @@ async def candlepin_double(
         authority = Authority(Path(directory), "candlepin-tls", address)
         pair = authority.sign("candlepin")
         tls = tls_context(pair.certificate, pair.key, authority.file)
-        listener = Listener(tcp_socket(host, 0), tls)
+        listener = Listener(tcp_socket(host, port), tls)
         double = CandlepinDouble(
             seed=seed,
             latency=latency,

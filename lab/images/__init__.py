@@ -84,6 +84,7 @@ async def build(cache: Cache | None = None) -> Images:
             kernel_task = group.create_task(kernel(cache))
             loaders_task = group.create_task(loaders(cache))
             puppet_task = group.create_task(system.puppet_package(cache))
+            client_task = group.create_task(system.subscription_package(cache))
     except ExceptionGroup as failed:
         # The first failure ended the others.
         raise failed.exceptions[0] from failed
@@ -98,7 +99,7 @@ async def build(cache: Cache | None = None) -> Images:
         {name: GUEST / "installer" / name for name in ("init", "install.py")},
     )  # fmt: skip
     disk = await initramfs(cache, "disk", guest_kernel, {"init": GUEST / "disk" / "init"})
-    puppet = puppet_task.result()
+    puppet, client = puppet_task.result(), client_task.result()
     kernel_rpm = await system.kernel_package(cache, guest_kernel, disk)
 
     async def assemble(made: Path) -> None:
@@ -116,7 +117,7 @@ async def build(cache: Cache | None = None) -> Images:
         )
         (made / ".treeinfo").write_text(text)
 
-    packages = (base, kernel_rpm, puppet)
+    packages = (base, kernel_rpm, puppet, client)
     parts = (str(path) for path in (guest_kernel.vmlinuz, installer, stage2, *packages))
     made_from = key(Path(__file__), Path(treeinfo.__file__), system.GROUPS, *parts)
     tree = await cache.product("tree", made_from, assemble)

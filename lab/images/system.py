@@ -14,9 +14,19 @@ from lab.cache import Cache, key
 from lab.images import debian, rpms
 from lab.images.initramfs import GUEST
 from lab.images.kernel import Kernel
+from lab.images.rhsm import CLIENT, PARTS, rhsm_library
 from lab.images.rpms import Package
+from lab.namespace import run
 
-__all__ = ["GROUPS", "NAME", "VERSION", "base_package", "kernel_package", "puppet_package"]
+__all__ = [
+    "GROUPS",
+    "NAME",
+    "VERSION",
+    "base_package",
+    "kernel_package",
+    "puppet_package",
+    "subscription_package",
+]
 
 NAME = "LabOS"
 VERSION = "9"
@@ -41,6 +51,13 @@ _PUPPET = Package(
     "puppet-agent",
     "Puppet's agent with the Ruby that it runs on",
     provides=("puppet",),
+    requires=("labos-base",),
+)
+
+_SUBSCRIPTION = Package(
+    "subscription-manager",
+    "Registers at Candlepin by the library rhsm, with the Python that it runs on",
+    provides=("python3",),
     requires=("labos-base",),
 )
 
@@ -178,6 +195,39 @@ _NO_AGENT_OPENS = (
     "usr/bin/c_rehash",
 )
 
+_NO_CLIENT_IMPORTS = (
+    "usr/lib/python3*/idlelib",
+    "usr/lib/python3*/lib2to3",
+    "usr/lib/python3*/ensurepip",
+    "usr/lib/python3*/pydoc_data",
+    "usr/lib/python3*/tkinter",
+    "usr/lib/python3*/turtledemo",
+    "usr/lib/python3*/unittest",
+    "usr/lib/python3*/test",
+    "usr/lib/python3*/asyncio",
+    "usr/lib/python3*/multiprocessing",
+    "usr/lib/python3*/sqlite3",
+    "usr/lib/python3*/curses",
+    "usr/lib/python3*/xmlrpc",
+    "usr/lib/python3*/wsgiref",
+    "usr/lib/python3*/dbm",
+    "usr/lib/python3*/lib-dynload/_codecs_*",
+    "usr/lib/python3*/lib-dynload/_decimal*",
+    "usr/lib/python3*/lib-dynload/_curses*",
+    "usr/lib/python3*/lib-dynload/_asyncio*",
+    "usr/lib/*/libsqlite3*",
+    "usr/lib/valgrind",
+    "usr/share/python3",
+    "usr/share/applications",
+    "usr/share/pixmaps",
+    "usr/share/mime",
+    # It believes the front's CA only.
+    "usr/share/ca-certificates",
+    "etc/ssl/certs/*",
+    "usr/bin/openssl",
+    "usr/bin/c_rehash",
+)
+
 _MASKED = (
     "getty@.service",
     "getty-static.service",
@@ -241,6 +291,40 @@ async def puppet_package(cache: Cache) -> Path:
     base = await _base_tree(cache)
     made_from = key(Path(__file__), Path(debian.__file__), Path(rpms.__file__), *_PACKAGES)
     return await cache.product("puppet-agent", made_from, build)
+
+
+async def subscription_package(cache: Cache) -> Path:
+    """The directory with the RPM of a client for Candlepin: what the base system has not."""
+
+    async def build(made: Path) -> None:
+        tree = made / "tree"
+        await debian.unpack_tree(tree, (*_PACKAGES, "python3"))
+        await asyncio.to_thread(debian.slim, tree, (*_NEVER_OPENED, *_NO_CLIENT_IMPORTS))
+        await asyncio.to_thread(_subtract, tree, base / "tree")
+        modules = tree / "usr/lib/python3/dist-packages"
+        await asyncio.to_thread(_add_client, tree, modules, library.site)
+        # Compiled here: the guest's processor is emulated.
+        await run(
+            *("/usr/bin/python3", "-m", "compileall", "-q", "--invalidation-mode"),
+            *("unchecked-hash", "-s", str(tree), "-p", "/", str(tree / "usr/lib")),
+        )
+        await rpms.build_package(_SUBSCRIPTION, tree, made)
+        await asyncio.to_thread(shutil.rmtree, tree)
+
+    library, base = await rhsm_library(cache), await _base_tree(cache)
+    made_from = key(
+        Path(__file__), Path(debian.__file__), Path(rpms.__file__), CLIENT, str(library.site)
+    )
+    return await cache.product("subscription-manager", made_from, build)
+
+
+def _add_client(tree: Path, modules: Path, site: Path) -> None:
+    for name in PARTS:
+        shutil.copytree(site / name, modules / name)
+    programs = tree / "usr/bin"
+    programs.mkdir(parents=True, exist_ok=True)
+    shutil.copy(CLIENT, programs / "subscription-manager")
+    (programs / "rhsm-package-profile-uploader").symlink_to("subscription-manager")
 
 
 async def kernel_package(cache: Cache, kernel: Kernel, initrd: Path) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from integrations.records import Loader
+from lab.candlepin import GROUP_KEYS, LabCandlepin
 from lab.doubles.dns import DnsDouble
 from lab.doubles.tftp import TftpDouble
 from lab.simulated.network import POWER_PORT, Addresses
@@ -91,7 +92,11 @@ lock_file = "{lock_file}"
 """
 
 
-def site_file(doors: Doors, puppet: SimulatedPuppet | None = None) -> str:
+def site_file(
+    doors: Doors,
+    puppet: SimulatedPuppet | None = None,
+    candlepin: LabCandlepin | None = None,
+) -> str:
     """The site: a host group for each loader, and rules that provision what is discovered."""
     addresses = doors.addresses
     boots = "\n".join(f'{loader} = "{file}"' for loader, file in filenames(doors).items())
@@ -130,10 +135,11 @@ name = "LabOS 1"
 
 {install_tree(doors.tree_url, doors.pulp_url)}
 {puppet.site_table() if puppet else ""}
-{"".join(_group(loader, puppet) for loader in Loader)}"""
+{candlepin.site_table() if candlepin else ""}
+{"".join(_group(loader, puppet, candlepin) for loader in Loader)}"""
 
 
-def _group(loader: Loader, puppet: SimulatedPuppet | None) -> str:
+def _group(loader: Loader, puppet: SimulatedPuppet | None, candlepin: LabCandlepin | None) -> str:
     packages = ", ".join(f'"{one}"' for one in PACKAGES)
     return f"""\
 [[host_group]]
@@ -148,6 +154,7 @@ packages = [{packages}]
 install_minutes = 5
 first_boot_minutes = 5
 {'puppet = "simulated"' if puppet else ""}
+{GROUP_KEYS if candlepin else ""}
 
 [[discovery_rule]]
 name = "{loader}"

@@ -20,6 +20,7 @@ from integrations.tftp import tftp_read
 from lab.simulated.kickstart import Call, Kickstart, read_kickstart
 from lab.simulated.loaders import BootFailed, LocalBoot, Start, load
 from lab.simulated.puppet import SimulatedPuppet
+from lab.simulated.rhsm import register
 from lab.simulated.tree import BadTree, install_packages
 
 __all__ = ["Fault", "Network", "Offer", "Pace", "VirtualHost"]
@@ -229,6 +230,10 @@ class VirtualHost:
         self._say(f"{count} packages installed")
         if self.network.puppet and kickstart.certificate_token:
             await self.network.puppet.request(kickstart.hostname, kickstart.certificate_token)
+        if kickstart.registration is not None:
+            packages = [one for one in kickstart.packages if one[:1] not in "@-"]
+            await register(kickstart.registration, kickstart.hostname, packages, kickstart.tree)
+            self._say("registered")
         await self._call(http, kickstart.after, f"{count} packages")
         if not kickstart.reboots:
             raise _Died("the kickstart does not say reboot: it waits for a key")

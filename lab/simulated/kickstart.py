@@ -14,6 +14,8 @@ from pykickstart.errors import KickstartError
 from pykickstart.parser import KickstartParser
 from pykickstart.version import makeVersion
 
+from lab.simulated.rhsm import Registration
+
 __all__ = ["Call", "Kickstart", "read_kickstart"]
 
 _HERE_DOCUMENT = re.compile(
@@ -21,6 +23,13 @@ _HERE_DOCUMENT = re.compile(
 )
 _CALL = re.compile(r"^(?:if ! )?call_home (\w+)|^progress '([^']+)'", re.MULTILINE)
 
+_REGISTRATION = re.compile(
+    r"--server\.hostname='(?P<host>[^']+)'.*?--server\.port='(?P<port>\d+)'"
+    r".*?--server\.prefix='(?P<prefix>[^']+)'",
+    re.DOTALL,
+)
+_KEYS = re.compile(r"--org='(?P<owner>[^']+)' \\\n *--activationkey='(?P<keys>[^']+)'")
+_CA = re.compile(r"<<'RACKRISE_CA'\n(.*?)\nRACKRISE_CA$", re.DOTALL | re.MULTILINE)
 _TOKEN = re.compile(r'^  1\.2\.840\.113549\.1\.9\.7: "([0-9a-f]+)"$', re.MULTILINE)
 
 
@@ -52,6 +61,8 @@ class Kickstart:
     reboots: bool
     certificate_token: str = ""
     """With which Puppet's agent asks for its certificate; empty: there is no agent."""
+    registration: Registration | None = None
+    """None: the host registers nowhere."""
 
 
 def read_kickstart(text: str, version: str = "RHEL9") -> Kickstart:
@@ -83,6 +94,19 @@ def read_kickstart(text: str, version: str = "RHEL9") -> Kickstart:
         first_boot=_calls(installed),
         reboots=handler.reboot.action is not None,
         certificate_token=(_TOKEN.findall(post) or [""])[0],
+        registration=_registration(post),
+    )
+
+
+def _registration(post: str) -> Registration | None:
+    place, keys, ca = _REGISTRATION.search(post), _KEYS.search(post), _CA.search(post)
+    if place is None or keys is None:
+        return None
+    return Registration(
+        url=f"https://{place['host']}:{place['port']}{place['prefix']}",
+        ca=ca[1] if ca else "",
+        owner=keys["owner"],
+        keys=keys["keys"],
     )
 
 

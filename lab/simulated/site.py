@@ -17,6 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deployments.up import Place
 from integrations.records import Loader
+from lab.candlepin import LabCandlepin, lab_candlepin
+from lab.doubles.candlepin import CandlepinDouble, candlepin_double
+from lab.doubles.candlepin_process import CA, IDENTITIES
 from lab.doubles.dhcp import KeaDouble
 from lab.doubles.dns import DnsDouble
 from lab.doubles.power import DiscoveryImages, VirtualImage
@@ -25,7 +28,7 @@ from lab.doubles.serve import served
 from lab.doubles.tftp import TftpDouble
 from lab.simulated.files import DOMAIN, Doors, filenames, proxy_file, reverse_zone, site_file
 from lab.simulated.host import Fault, Offer, Pace, VirtualHost
-from lab.simulated.network import POWER_PORT, own_addresses
+from lab.simulated.network import POWER_PORT, Addresses, own_addresses
 from lab.simulated.puppet import SimulatedPuppet, simulated_puppet
 from lab.simulated.tree import INITRD_BYTES, Tree
 from lab.site import LabSite
@@ -50,6 +53,7 @@ class SimulatedSite(LabSite):
     tftp: TftpDouble
     pulp: PulpDouble | None
     puppet: SimulatedPuppet | None
+    candlepin: CandlepinDouble | None
     boot_root: Path
 
 
@@ -125,6 +129,7 @@ async def simulated_site(
     with_pulp: bool = False,
     pulp_url: str | None = None,
     with_puppet: bool = False,
+    with_candlepin: bool = False,
     initrd_bytes: int = INITRD_BYTES,
 ) -> AsyncIterator[SimulatedSite]:
     """Run a simulated site while the block lasts; its hosts are off at first.
@@ -139,6 +144,8 @@ async def simulated_site(
         pulp_url: of a real Pulp that runs already, to be used in the double's place.
         with_puppet: Puppet's double configures the hosts; whoever uses the site gives Rackrise the
             certificate for its CA.
+        with_candlepin: hosts register at Candlepin's double; whoever uses the site gives Rackrise
+            key and secret.
         initrd_bytes: size of the installer's initrd.
     """
     async with AsyncExitStack() as stack:
@@ -173,7 +180,12 @@ async def simulated_site(
             puppet = await stack.enter_async_context(
                 simulated_puppet(directory / "puppet", addresses.server, port)
             )
-        (directory / "site.toml").write_text(site_file(doors, puppet))
+        candlepin, double = None, None
+        if with_candlepin:
+            (directory / "candlepin").mkdir()
+            double = await stack.enter_async_context(candlepin_double(server, seed=seed))
+            candlepin = _candlepin(double, directory / "candlepin", addresses)
+        (directory / "site.toml").write_text(site_file(doors, puppet, candlepin))
         (directory / "proxy.toml").write_text(proxy_file(doors, boot_root, directory / "kea.lock"))
         hosts = _hosts(count, _Surroundings(doors, kea, tree, puppet), seed, pace or Pace(), faults)
         for host in hosts:
@@ -187,13 +199,28 @@ async def simulated_site(
                 gateway_host=server,
                 gateway_port=doors.gateway_port,
                 gateway_tls=puppet.gateway if puppet else None,
+                gateway_rhsm=candlepin.gateway if candlepin else None,
                 prefect_host=server,
                 prefect_port=addresses.free_port(PREFECT_PORT),
                 # The proxy speaks to the gateway from the loopback's first address.
                 trusted_proxies=("127.0.0.1/32",),
             )
 
-        yield SimulatedSite(hosts, place, kea, dns, tftp, pulp, puppet, boot_root)
+        yield SimulatedSite(hosts, place, kea, dns, tftp, pulp, puppet, double, boot_root)
+
+
+def _candlepin(double: CandlepinDouble, directory: Path, addresses: Addresses) -> LabCandlepin:
+    ca, identities = directory / CA, directory / IDENTITIES
+    ca.write_text(double.certificate or "")
+    identities.write_text(double.state.ca.certificate)
+    return lab_candlepin(
+        directory,
+        addresses.server,
+        addresses.free_port(),
+        url=double.url,
+        ca=ca,
+        identities=identities,
+    )
 
 
 def _hosts(

@@ -33,7 +33,7 @@ INITRD_BYTES = 90_001
 """Of the installer, unless a site wants it as large as a real one."""
 PACKAGES = ("labos-base", "kernel-labos")
 """What host groups ask for."""
-_ALL_PACKAGES = (*PACKAGES, "puppet-agent")
+_ALL_PACKAGES = (*PACKAGES, "puppet-agent", "subscription-manager")
 _DISCOVERY = ("boot/fdi-image/vmlinuz0", "boot/fdi-image/initrd0.img")
 """Where foreman-discovery-image is unpacked to."""
 _REPO = "http://linux.duke.edu/metadata/repo"

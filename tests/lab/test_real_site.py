@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import psutil
@@ -27,15 +28,17 @@ from sqlmodel import col, select
 
 from deployments.up import Up, up
 from integrations.bootfiles import host_paths
+from integrations.candlepin import Candlepin, CandlepinSettings, Consumer, OAuthLogin
 from integrations.records import Loader as BootLoader
 from inventory import callbacks, hosts
 from inventory.arrows import ARROWS, Evidence
-from inventory.builds import latest_build, token_hash
+from inventory.builds import latest_build, registration_token, token_hash
 from inventory.database import AsyncSession, Sessions, make_engine, make_sessions
 from inventory.life import HostState
 from inventory.models import Build, Callback, CallbackKind, Effect, StepState
 from inventory.overview import ArrowRow, HostRow, arrows_of_host, fleet
-from lab.content import fill_pulp, keep_puppet_certificate, rackrise
+from lab.candlepin import ENVIRONMENT, OAUTH_KEY, OAUTH_SECRET, OWNER
+from lab.content import fill_pulp, keep_candlepin_secret, keep_puppet_certificate, rackrise
 from lab.demo import data_directory
 from lab.images import build as build_images
 from lab.namespace import run
@@ -71,12 +74,18 @@ class Setting:
     pulp: bool = False
     puppet: Sequence[Loader] = ()
     """Loaders of machines that a Puppet server configures."""
+    candlepin: Sequence[Loader] = ()
+    """Loaders of machines that register at Candlepin."""
 
 
 SETTINGS = {
     "kea": Setting("kea", (Loader.IPXE, Loader.IPXE), bmcs=("node2",)),
     "isc": Setting(
-        "isc", (Loader.PXELINUX, Loader.GRUB2_UEFI), pulp=True, puppet=(Loader.PXELINUX,)
+        "isc",
+        (Loader.PXELINUX, Loader.GRUB2_UEFI),
+        pulp=True,
+        puppet=(Loader.PXELINUX,),
+        candlepin=(Loader.PXELINUX,),
     ),
 }
 
@@ -92,6 +101,7 @@ class Less:
     dhcp: Sequence[str] = ("kea", "isc")
     with_bmc: bool = True
     with_puppet: bool = True
+    with_candlepin: bool = True
 
 
 LESS = (
@@ -99,7 +109,7 @@ LESS = (
     Less((3, 19), Evidence.IMPLIED, "what the boot server gave to whom is not read"),
     Less((18, 30), Evidence.IMPLIED, "dhcpd keeps no lease for a fixed address", dhcp=("isc",)),
     Less((22,), Evidence.REPORTED, "the installer says so; the tree's server is not asked"),
-    Less((23, 25, 26), None, "the host group has no Candlepin"),
+    Less((23, 25, 26), None, "the host group has no Candlepin", with_candlepin=False),
     Less((24, 31, 32, 33, 34), None, "the host group has no Puppet", with_puppet=False),
 )
 """All exceptions from "observed"."""
@@ -110,7 +120,12 @@ def promised(setting: Setting, machine: Machine) -> dict[int, Evidence | None]:
     evidence: dict[int, Evidence | None] = {one.number: Evidence.OBSERVED for one in ARROWS}
     for less in LESS:
         has_bmc, has_puppet = machine.name in setting.bmcs, machine.loader in setting.puppet
-        spared = (has_bmc and not less.with_bmc) or (has_puppet and not less.with_puppet)
+        registers = machine.loader in setting.candlepin
+        spared = (
+            (has_bmc and not less.with_bmc)
+            or (has_puppet and not less.with_puppet)
+            or (registers and not less.with_candlepin)
+        )
         if setting.dhcp in less.dhcp and not spared:
             evidence |= dict.fromkeys(less.numbers, less.evidence)
     return evidence
@@ -257,6 +272,7 @@ async def bring_up(name: str) -> AsyncIterator[Cycle]:
                     bmcs=setting.bmcs,
                     with_pulp=setting.pulp,
                     with_puppet=setting.puppet,
+                    with_candlepin=setting.candlepin,
                 )
             )
             here = await stack.enter_async_context(up(site.place(data)))
@@ -275,6 +291,8 @@ async def bring_up(name: str) -> AsyncIterator[Cycle]:
                 await keep_puppet_certificate(
                     here.environment, site.puppet.client, inside=site.namespace.command()
                 )
+            if site.candlepin is not None:
+                await keep_candlepin_secret(here.environment, inside=site.namespace.command())
             if setting.pulp:
                 await cycle.synchronise()
             await cycle.power_on()
@@ -405,6 +423,11 @@ async def test_no_token_is_kept_anywhere(cycle: Cycle) -> None:
         assert [await tables_with(url, token) for url in urls] == [[], []]
         assert cycle.rows[machine.mac].name in said
         assert token not in said
+        secret = registration_token(token)
+        assert [await tables_with(url, secret) for url in urls] == [[], []]
+        assert secret not in said
+        assert [await tables_with(url, OAUTH_SECRET) for url in urls] == [[], []]
+        assert OAUTH_SECRET not in said
 
 
 async def test_a_machine_installs_from_the_tree_that_its_build_began_with(cycle: Cycle) -> None:
@@ -440,6 +463,43 @@ async def test_puppet_has_made_its_hosts_what_their_group_is(cycle: Cycle) -> No
         assert len(list((server.reports / name).glob("*.yaml"))) == 1
         said = await cycle.command("puppet", "changes", name)
         assert '+     text: "configured by Puppet"' in said
+
+
+async def test_a_host_has_registered_by_itself_and_told_what_it_has(cycle: Cycle) -> None:
+    for machine in cycle.site.machines:
+        name, there = cycle.rows[machine.mac].name, cycle.site.candlepin
+        if machine.loader not in cycle.setting.candlepin or there is None:
+            continue
+        arrows = await cycle.arrows(machine)
+        said = f" of {OWNER} in {ENVIRONMENT}, read back from {there.url}"
+        assert arrows[23].seen.startswith("consumer ")
+        assert arrows[23].seen.endswith(said)
+        packages = (await cycle.command("hosts", "packages", name)).splitlines()
+        assert {"labos-base-9-1.x86_64", "subscription-manager-9-1.x86_64"} <= set(packages)
+        assert arrows[25].seen == f"{len(packages)} packages reported to the RHSM front"
+        # The real library has done the talking, in the installer.
+        log = cycle.logs()["gateway"]
+        assert f"{name} is registered as " in log
+        (consumer,) = [one for one in await consumers_of(cycle, there.url) if one.name == name]
+        assert consumer.owner == OWNER
+
+
+async def consumers_of(cycle: Cycle, url: str) -> list[Consumer]:
+    """What Candlepin has of these hosts."""
+    there = cycle.site.candlepin
+    assert there is not None
+    place = urlsplit(url)
+    async with reach(cycle.site.namespace, place.port or 0, place.hostname or "") as port:
+        settings = CandlepinSettings(
+            url=f"https://localhost:{port}{place.path}",
+            login=OAuthLogin.model_validate({"key": OAUTH_KEY, "secret": OAUTH_SECRET}),
+            ca=there.ca.read_text(),
+        )
+        async with Candlepin(settings) as client:
+            found = []
+            for row in cycle.rows.values():
+                found += await client.consumers_by_fact(OWNER, "network.fqdn", row.name)
+            return found
 
 
 async def test_none_of_our_programs_failed_on_the_way(cycle: Cycle) -> None:

@@ -166,7 +166,13 @@ class _Recording(httpx.AsyncBaseTransport):
 
 
 @pytest.fixture
-async def front(world: World, tmp_path: Path) -> AsyncIterator[Fronted]:
+def settings() -> dict[str, Any]:
+    """What the front's settings are besides; a test may have others."""
+    return {}
+
+
+@pytest.fixture
+async def front(world: World, tmp_path: Path, settings: dict[str, Any]) -> AsyncIterator[Fronted]:
     double, judge, asked = CandlepinDouble(), Judge(), list[httpx.Request]()
     async with world.database.sessions.begin() as session:
         candlepin = await make_candlepin(session, double.url)
@@ -174,6 +180,7 @@ async def front(world: World, tmp_path: Path) -> AsyncIterator[Fronted]:
         for each in (group, world.group):
             each.candlepin_id, each.owner, each.activation_key = candlepin.id, OWNER, KEY
             each.content_environments = [ENVIRONMENT]
+    chosen = world.settings.model_copy(update=settings)
     authority = Authority(tmp_path, "front-ca")
     own = authority.sign("rackrise.example.org")
     candlepin_ca = tmp_path / "candlepin-ca.pem"
@@ -188,7 +195,7 @@ async def front(world: World, tmp_path: Path) -> AsyncIterator[Fronted]:
         await client.create_owner(OWNER)
         await client.create_environment(OWNER, ENVIRONMENT, "Library/prod")
         await client.create_activation_key(OWNER, KEY)
-        app = create_rhsm_app(world.settings, world.database.sessions, client, world.now)
+        app = create_rhsm_app(chosen, world.database.sessions, client, world.now)
         async with served(app, [listener]):
             url = f"{url_of(listener)}/rhsm"
             yield Fronted(world, double, judge, url, authority.file, tmp_path, asked)

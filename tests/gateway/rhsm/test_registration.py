@@ -126,6 +126,26 @@ async def test_many_hosts_at_one_moment_are_as_many_consumers(front: Fronted) ->
     assert len(front.double.state.consumers) == number
 
 
+@pytest.mark.parametrize(
+    "settings", [{"registrations_at_once": 1, "registration_wait_seconds": 0.05}]
+)
+async def test_who_waits_for_too_long_is_put_off(front: Fronted) -> None:
+    """One at a time, and no patience: with a slow Candlepin the second has no turn."""
+    for number in (1, 2):
+        await front.world.host(number, HostState.INSTALLING)
+    front.double.latency = (0.3, 0.3)
+    slow = asyncio.create_task(front.register(1))
+    asked = ("POST", f"/environments/{ENVIRONMENT}/consumers")
+    async with asyncio.timeout(10):
+        while asked not in front.double.calls:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.01)
+    answer = await front.register(2)
+    assert answer.status_code == 503
+    assert "many hosts register" in await front.errors(answer)
+    assert (await slow).status_code == 200
+    assert (await front.register(2)).status_code == 200
+
+
 async def test_a_host_whose_consumer_was_deleted_gets_another(front: Fronted) -> None:
     identity, host, _ = await front.registered(1)
     del front.double.state.consumers[identity.uuid]

@@ -21,7 +21,7 @@ from inventory.arrows import Evidence
 from inventory.life import HostState
 from inventory.models import StepState
 from lab.cache import Cache
-from lab.rhsm_install import CLIENT, Rhsm, rhsm_library
+from lab.images.rhsm import CLIENT, Rhsm, rhsm_library
 from tests.gateway.rhsm.conftest import OWNER, Fronted, keys_of, name_of
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]

@@ -74,6 +74,12 @@ def _what_is_not_there_is_404(document: Document) -> None:
         answers["404"] = {"description": "", "content": {"application/json": {"schema": message}}}
 
 
+def _what_is_taken_is_400(document: Document) -> None:
+    message = {"$ref": "#/components/schemas/ExceptionMessage"}
+    answers = document["paths"]["/owners/{owner_key}/environments"]["post"]["responses"]
+    answers["400"] = {"description": "", "content": {"application/json": {"schema": message}}}
+
+
 def _anywhere(document: Document) -> None:
     message = {"$ref": "#/components/schemas/ExceptionMessage"}
     for operations in document["paths"].values():
@@ -90,6 +96,7 @@ AMENDMENTS = (
     Amendment("410 carries deletedId, by which clients know that it is meant", _gone_has_an_id),
     Amendment("declared text/plain, answered application/json", _accessible_content_is_json),
     Amendment("404 is not listed where a key or an id names nothing", _what_is_not_there_is_404),
+    Amendment("no status is listed for an environment's id that is taken", _what_is_taken_is_400),
     Amendment("; ".join(ANYWHERE.values()), _anywhere),
 )
 

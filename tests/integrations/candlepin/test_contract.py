@@ -67,6 +67,21 @@ async def test_an_environment_has_the_id_that_we_chose(site: Site, owner: str) -
     await site.candlepin.delete_environment(ident)
 
 
+async def test_what_many_make_at_one_moment_is_made_once(site: Site) -> None:
+    key, ident = new_name("org"), uuid4().hex
+    owners = await asyncio.gather(*(site.candlepin.create_owner(key) for _ in range(3)))
+    assert len(set(owners)) == 1
+    environments = await asyncio.gather(
+        *(site.candlepin.create_environment(key, ident, "prod") for _ in range(3))
+    )
+    assert len(set(environments)) == 1
+    keys = await asyncio.gather(
+        *(site.candlepin.create_activation_key(key, "web") for _ in range(3))
+    )
+    assert len(set(keys)) == 1
+    await site.candlepin.delete_owner(key)
+
+
 async def test_an_activation_key_that_is_there_is_success(site: Site, owner: str) -> None:
     assert await site.candlepin.activation_key(owner, "web") is None
     made = await site.candlepin.create_activation_key(owner, "web")

@@ -18,11 +18,11 @@ from lab.namespace import run
 
 __all__ = ["CLIENT", "PARTS", "Rhsm", "rhsm_library"]
 
-LOCK = Path(__file__).with_name("rhsm.lock")
+LOCK = Path(__file__).parents[1] / "rhsm.lock"
 """Exact versions with hashes, made from ``rhsm.in``; its first lines say how."""
 CLIENT = GUEST / "rhsm" / "subscription-manager"
 """The program around it."""
-PARTS = ("rhsm", "iniparse", "six.py", "dateutil")
+PARTS = ("rhsm", "iniparse", "dateutil")
 """What it needs of ``site``."""
 _PYTHON = "/usr/bin/python3"
 
