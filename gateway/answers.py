@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Protocol
 from uuid import uuid4
 
 import asyncpg  # type: ignore[import-untyped]
@@ -16,11 +17,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from inventory.errors import InventoryError, UnknownSite
 
-__all__ = ["Refusal", "answer_errors", "faults_of", "is_passing"]
+__all__ = ["TRY_AGAIN", "Refusal", "answer_errors", "faults_of"]
 
 log = logging.getLogger(__name__)
 
-_TRY_AGAIN = {"Retry-After": "10"}
+TRY_AGAIN = {"Retry-After": "10"}
 _COLLISIONS = frozenset({"40001", "40P01"})
 """PostgreSQL's codes for a serialization failure and a deadlock."""
 
@@ -47,6 +48,16 @@ def faults_of(error: ValidationError) -> str:
     )
 
 
+class Answer(Protocol):
+    """Makes an answer of a status and a sentence."""
+
+    def __call__(
+        self, request: Request, status: int, sentence: str, headers: dict[str, str] | None = None
+    ) -> Response:
+        """Make it."""
+        ...
+
+
 def _answer(
     request: Request, status: int, sentence: str, headers: dict[str, str] | None = None
 ) -> Response:
@@ -56,59 +67,56 @@ def _answer(
     return JSONResponse({"message": sentence}, status, headers)
 
 
-async def _refused(request: Request, error: Refusal) -> Response:
-    log.info("%s %s: %s %s", request.method, request.url.path, error.status, error)
-    return _answer(request, error.status, error.sentence)
-
-
-async def _inventory_refused(request: Request, error: InventoryError) -> Response:
-    log.warning("%s %s: %s", request.method, request.url.path, error)
-    return _answer(request, 422 if isinstance(error, UnknownSite) else 409, str(error))
-
-
-async def _http(request: Request, error: HTTPException) -> Response:
-    sentence = f"{request.method} {request.url.path}: {error.detail}"
-    return _answer(request, error.status_code, sentence)
-
-
-async def _gone(request: Request, _: Exception) -> Response:
-    return _answer(request, 400, "the connection ended before the body was complete")
-
-
-async def _unavailable(request: Request, error: Exception) -> Response:
-    log.error("%s %s: the database is not available: %r", request.method, request.url.path, error)
-    return _answer(request, 503, "the database is not available; try again", _TRY_AGAIN)
-
-
-def is_passing(error: DBAPIError) -> bool:
+def _is_passing(error: DBAPIError) -> bool:
     """Whether a database's refusal is worth another try: it is away, or two have collided."""
     collided = getattr(error.orig, "sqlstate", None) in _COLLISIONS
     lost = isinstance(error, OperationalError | InterfaceError)
     return collided or lost or error.connection_invalidated
 
 
-async def _database(request: Request, error: DBAPIError) -> Response:
-    if is_passing(error):
-        return await _unavailable(request, error)
-    return await _broken(request, error)
+def answer_errors(app: FastAPI, answer: Answer = _answer) -> None:
+    """Turn whatever a handler raises into an answer.
 
+    Args:
+        app: of which handlers.
+        answer: makes it in the form that the application's clients understand.
+    """
 
-async def _broken(request: Request, error: Exception) -> Response:
-    number = uuid4().hex[:12]
-    log.error("%s %s: error %s", request.method, request.url.path, number, exc_info=error)
-    return _answer(
-        request, 500, f"this is a fault of the gateway; its log says more under {number}"
-    )
+    @app.exception_handler(Refusal)
+    async def refused(request: Request, error: Refusal) -> Response:
+        log.info("%s %s: %s %s", request.method, request.url.path, error.status, error)
+        return answer(request, error.status, error.sentence)
 
+    @app.exception_handler(InventoryError)
+    async def inventory_refused(request: Request, error: InventoryError) -> Response:
+        log.warning("%s %s: %s", request.method, request.url.path, error)
+        return answer(request, 422 if isinstance(error, UnknownSite) else 409, str(error))
 
-def answer_errors(app: FastAPI) -> None:
-    """Turn whatever a handler raises into an answer."""
-    app.exception_handler(Refusal)(_refused)
-    app.exception_handler(InventoryError)(_inventory_refused)
-    app.exception_handler(HTTPException)(_http)
-    app.exception_handler(ClientDisconnect)(_gone)
-    app.exception_handler(DBAPIError)(_database)
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        sentence = f"{request.method} {request.url.path}: {error.detail}"
+        return answer(request, error.status_code, sentence)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, _: Exception) -> Response:
+        return answer(request, 400, "the connection ended before the body was complete")
+
+    async def unavailable(request: Request, error: Exception) -> Response:
+        where = f"{request.method} {request.url.path}"
+        log.error("%s: the database is not available: %r", where, error)
+        return answer(request, 503, "the database is not available; try again", TRY_AGAIN)
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> Response:
+        number = uuid4().hex[:12]
+        log.error("%s %s: error %s", request.method, request.url.path, number, exc_info=error)
+        said = f"this is a fault of the gateway; its log says more under {number}"
+        return answer(request, 500, said)
+
+    @app.exception_handler(DBAPIError)
+    async def database(request: Request, error: DBAPIError) -> Response:
+        return await (unavailable if _is_passing(error) else broken)(request, error)
+
     # A connection that cannot be made is not wrapped by SQLAlchemy.
     for kind in (OSError, TimeoutError, PoolTimeout, asyncpg.PostgresError):
-        app.exception_handler(kind)(_unavailable)
-    app.exception_handler(Exception)(_broken)
+        app.exception_handler(kind)(unavailable)

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
-from uuid import uuid4
 
-import asyncpg  # type: ignore[import-untyped]
 from fastapi import FastAPI
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.answers import Refusal, is_passing
+from gateway.answers import TRY_AGAIN, answer_errors
 from integrations.errors import OutsideError
-from inventory.errors import InventoryError, NotAdmitted
+from inventory.errors import NotAdmitted
 
-__all__ = ["PlainPaths", "answer_errors", "refused"]
+__all__ = ["PlainPaths", "answer_front_errors"]
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +36,17 @@ class PlainPaths:
         if scope["type"] == "http":
             raw = scope.get("raw_path") or scope["path"].encode()
             if not _PLAIN.fullmatch(raw):
-                answer = refused(400, "the path has characters that no path of this service has")
+                said = "the path has characters that no path of this service has"
+                answer = refused(Request(scope), 400, said)
                 await answer(scope, receive, send)
                 return
             scope = {**scope, "path": scope["path"].rstrip("/") or "/"}
         await self._app(scope, receive, send)
 
 
-def refused(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def refused(
+    request: Request, status: int, sentence: str, headers: dict[str, str] | None = None
+) -> JSONResponse:
     """An answer whose sentence the client shows.
 
     Never 410: a host that hears it, with its own UUID in it, wipes its identity. Only Candlepin
@@ -57,65 +55,19 @@ def refused(status: int, sentence: str, headers: dict[str, str] | None = None) -
     return JSONResponse({"displayMessage": sentence, "errors": [sentence]}, status, headers)
 
 
-_LATER = {"Retry-After": "10"}
+def answer_front_errors(app: FastAPI) -> None:
+    """Turn whatever a handler raises into an answer, what Candlepin does wrong included."""
+    answer_errors(app, refused)
 
+    @app.exception_handler(NotAdmitted)
+    async def not_admitted(request: Request, error: NotAdmitted) -> Response:
+        log.warning("%s %s: %s", request.method, request.url.path, error)
+        return refused(request, 403, str(error))
 
-async def _refusal(request: Request, error: Refusal) -> JSONResponse:
-    log.info("%s %s: %s %s", request.method, request.url.path, error.status, error)
-    return refused(error.status, error.sentence)
-
-
-async def _not_admitted(request: Request, error: NotAdmitted) -> JSONResponse:
-    log.warning("%s %s: %s", request.method, request.url.path, error)
-    return refused(403, str(error))
-
-
-async def _inventory(request: Request, error: InventoryError) -> JSONResponse:
-    log.warning("%s %s: %s", request.method, request.url.path, error)
-    return refused(409, str(error))
-
-
-async def _outside(request: Request, error: OutsideError) -> JSONResponse:
-    log.error("%s %s: %s", request.method, request.url.path, error)
-    if error.retriable:
-        return refused(503, "Candlepin does not answer as it should; try again", _LATER)
-    return refused(502, f"Candlepin does not do it: {error.said}")
-
-
-async def _http(request: Request, error: HTTPException) -> JSONResponse:
-    return refused(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
-
-
-async def _gone(request: Request, _: Exception) -> JSONResponse:
-    return refused(400, "the connection ended before the body was complete")
-
-
-async def _unavailable(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %s: the database is not available: %r", request.method, request.url.path, error)
-    return refused(503, "the database is not available; try again", _LATER)
-
-
-async def _database(request: Request, error: DBAPIError) -> JSONResponse:
-    if is_passing(error):
-        return await _unavailable(request, error)
-    return await _broken(request, error)
-
-
-async def _broken(request: Request, error: Exception) -> JSONResponse:
-    number = uuid4().hex[:12]
-    log.error("%s %s: error %s", request.method, request.url.path, number, exc_info=error)
-    return refused(500, f"this is a fault of the gateway; its log says more under {number}")
-
-
-def answer_errors(app: FastAPI) -> None:
-    """Turn whatever a handler raises into an answer."""
-    app.exception_handler(Refusal)(_refusal)
-    app.exception_handler(NotAdmitted)(_not_admitted)
-    app.exception_handler(InventoryError)(_inventory)
-    app.exception_handler(OutsideError)(_outside)
-    app.exception_handler(HTTPException)(_http)
-    app.exception_handler(ClientDisconnect)(_gone)
-    app.exception_handler(DBAPIError)(_database)
-    for kind in (OSError, TimeoutError, PoolTimeout, asyncpg.PostgresError):
-        app.exception_handler(kind)(_unavailable)
-    app.exception_handler(Exception)(_broken)
+    @app.exception_handler(OutsideError)
+    async def outside(request: Request, error: OutsideError) -> Response:
+        log.error("%s %s: %s", request.method, request.url.path, error)
+        if error.retriable:
+            said = "Candlepin does not answer as it should; try again"
+            return refused(request, 503, said, TRY_AGAIN)
+        return refused(request, 502, f"Candlepin does not do it: {error.said}")

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.context import Gateway
-from gateway.rhsm.answers import PlainPaths, answer_errors
+from gateway.rhsm.answers import PlainPaths, answer_front_errors
 from gateway.rhsm.front import PREFIX, Front
 from gateway.rhsm.passing import pass_request
 from gateway.rhsm.profiles import profile_routes
@@ -51,7 +51,7 @@ def create_rhsm_app(
         redoc_url=None,
         openapi_url=None,
     )
-    answer_errors(app)
+    answer_front_errors(app)
     app.include_router(root_routes(front))
     app.include_router(registration_routes(front))
     app.include_router(profile_routes(front))

@@ -77,8 +77,10 @@ def profile_routes(front: Front) -> APIRouter:
     @router.put(f"{PREFIX}/consumers/{{uuid}}/profile")
     async def packages(request: Request, uuid: str) -> Response:
         require_own(request, uuid)
-        body = await read_json(request, most)
-        return await _kept(front, request, uuid, [{"content_type": "rpm", "profile": body}])
+        body, kind = await read_json(request, most), "rpm"
+        if isinstance(body, dict) and isinstance(body.get("deb_package_profile"), dict):
+            body, kind = body["deb_package_profile"].get("deb_packages"), "deb"
+        return await _kept(front, request, uuid, [{"content_type": kind, "profile": body}])
 
     @router.put(f"{PREFIX}/systems/{{uuid}}/enabled_repos")
     async def enabled_repositories(request: Request, uuid: str) -> Response:

@@ -5,11 +5,11 @@ import inspect
 import pytest
 from prefect import Task
 
-from tasks import boot, dhcp, dns, hosts, kickstart, power
+from tasks import boot, candlepin, dhcp, dns, hosts, kickstart, power
 
 STEPS = [
     one
-    for module in (boot, dhcp, dns, hosts, kickstart, power)
+    for module in (boot, candlepin, dhcp, dns, hosts, kickstart, power)
     for one in vars(module).values()
     if isinstance(one, Task)
 ]
@@ -23,7 +23,7 @@ def test_a_timeline_tells_what_each_run_does_and_for_whom(task: Task[..., object
 
 
 def test_the_arrows_that_we_carry_out_are_in_the_names() -> None:
-    assert len(STEPS) >= 14
+    assert len(STEPS) >= 18
     named = " ".join(task.name for task in STEPS)
-    for number in (7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 28, 29):
+    for number in (7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 23, 28, 29):
         assert str(number) in named

@@ -130,6 +130,18 @@ async def test_older_clients_tell_the_same_in_parts(front: Fronted) -> None:
         assert await front.errors(answer) == "enabled_repos.repos is missing"
 
 
+async def test_debian_tells_its_packages_in_a_form_of_its_own(front: Fronted) -> None:
+    identity, host, build = await front.registered(1)
+    packages = [{"name": "bash", "architecture": "amd64", "version": "5.2.15-2"}]
+    body = {"deb_package_profile": {"deb_packages": packages}}
+    assert await put(front, identity, body, "packages") == 200
+    assert await kept(front, host) == {"deb": packages}
+    assert (await front.world.steps(build))[25].state is StepState.DONE
+    nonsense: Any
+    for nonsense in ({"deb_package_profile": {}}, {"deb_package_profile": 7}, {}):
+        assert await put(front, identity, nonsense, "packages") == 400
+
+
 async def test_what_nobody_knows_is_kept_as_it_comes(front: Fronted) -> None:
     identity, host, build = await front.registered(1)
     strange = [{"deep": {"er": [1, None, True]}}, "text", 7]
