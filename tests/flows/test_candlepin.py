@@ -4,22 +4,36 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 from sqlmodel import select
 
+from flows.first_boot import first_boot
 from integrations.candlepin import Candlepin, NewConsumer
-from inventory import consumers
-from inventory.arrows import Evidence
+from inventory import consumers, steps
+from inventory.arrows import PROFILED, Evidence, Phase
 from inventory.builds import keep_token, registration_token
 from inventory.consumers import Registration
 from inventory.hosts import named
 from inventory.life import HostState
+from inventory.models import (
+    Build,
+    CallbackKind,
+    Claim,
+    Consumer,
+    EffectState,
+    Host,
+    HostGroup,
+    StepState,
+    now,
+)
 from inventory.models import Candlepin as CandlepinRow
-from inventory.models import Consumer, EffectState, Host, HostGroup, StepState, now
 from lab.doubles.candlepin import CandlepinDouble
 from tasks import desired
+from tasks.attend import hold_overdue
 from tasks.candlepin import (
     check_consumers,
     look_at_consumers,
@@ -32,6 +46,8 @@ from tests.flows.bench import Bench
 from tests.integrations.candlepin.sites import transport_of
 from tests.integrations.candlepin.strict import Judge
 from tests.inventory.world import make_candlepin
+
+pytestmark = pytest.mark.usefixtures("bare")
 
 OWNER, KEY, ENVIRONMENT = "ACME", "web", "prod"
 
@@ -266,3 +282,71 @@ async def test_a_host_without_candlepin_asks_nothing_of_it(bench: Bench) -> None
     company = await bench.party(name)
     for task in (prepare_subscriptions, remove_consumers, look_at_consumers, check_consumers):
         assert await task.fn(company) == company
+
+
+async def reports(site: Subscribed, name: str) -> None:
+    """The front has heard what the host has; its part is that of the gateway's tests."""
+    build = await site.bench.build(name)
+    async with site.bench.database.sessions.begin() as session:
+        await steps.finish(
+            session, build.id, PROFILED, evidence=Evidence.OBSERVED, seen="the test", at=now()
+        )
+
+
+async def at_first_boot(site: Subscribed) -> str:
+    name = await site.bench.at(1, HostState.FIRST_BOOT)
+    await prepare_subscriptions.fn(await site.bench.party(name))
+    async with site.bench.database.sessions.begin() as session:
+        await session.exec(sa.delete(Claim))
+    return name
+
+
+async def test_a_host_that_has_registered_and_reported_goes_into_operation(
+    site: Subscribed,
+) -> None:
+    name = await at_first_boot(site)
+    await site.register(name)
+    await reports(site, name)
+    await site.bench.told(name, CallbackKind.REPORT, remote="192.0.2.20")
+    await first_boot.fn(hosts=[name])
+    assert (await site.bench.host(name)).state is HostState.IN_OPERATION
+    assert (await site.bench.steps(name))[23].evidence is Evidence.OBSERVED
+
+
+async def test_a_host_that_is_held_for_its_consumer_goes_on_when_it_has_one(
+    site: Subscribed,
+) -> None:
+    name = await at_first_boot(site)
+    await reports(site, name)
+    await site.bench.told(name, CallbackKind.REPORT, remote="192.0.2.20")
+    with pytest.raises(NothingDone):
+        await first_boot.fn(hosts=[name])
+    build = await site.bench.build(name)
+    assert (build.held_step, build.held_from) == (23, HostState.FIRST_BOOT)
+    await site.register(name)
+    # It belongs in the installer, and is what the first boot makes sure of.
+    assert await site.bench.retry(name) is Phase.FIRST_BOOT
+    await first_boot.fn(hosts=[name], company=await site.bench.company(name))
+    assert (await site.bench.host(name)).state is HostState.IN_OPERATION
+
+
+async def test_a_host_that_does_not_report_its_packages_is_held_for_that(
+    site: Subscribed,
+) -> None:
+    name = await at_first_boot(site)
+    await site.register(name)
+    await site.bench.told(name, CallbackKind.REPORT, remote="192.0.2.20")
+    await site.bench.change(Build, deadline=now() - timedelta(seconds=1))
+    (said,) = await hold_overdue.fn()
+    assert "25 Host → Pulp: sends its package profile did not come" in said
+    assert await site.bench.retry(name) is None, "it is waited for anew"
+    await reports(site, name)
+    await site.bench.change(Build, deadline=now() - timedelta(seconds=1))
+    assert await hold_overdue.fn() == [], "late, but here"
+
+
+async def test_a_host_that_says_nothing_is_missed_itself_first(site: Subscribed) -> None:
+    name = await at_first_boot(site)
+    await site.bench.change(Build, deadline=now() - timedelta(seconds=1))
+    (said,) = await hold_overdue.fn()
+    assert f"{name} is overdue: 30 Host → DHCP: requests the reserved address did not come" in said

@@ -304,6 +304,8 @@ async def test_a_host_without_certificate_is_held(world: Puppeted) -> None:
     build = await world.bench.build(world.name)
     assert build.held_step == 24
     assert f"has nothing of {world.name}" in (build.held_reason or "")
+    # The installer's part of it is over: only the first boot would find it signed.
+    assert await world.bench.retry(world.name) is Phase.FIRST_BOOT
 
 
 async def test_the_first_boot_is_due_when_host_and_puppet_have_spoken(world: Puppeted) -> None:
