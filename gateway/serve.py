@@ -13,7 +13,7 @@ from gateway.rhsm.app import create_rhsm_app
 from gateway.settings import GatewaySettings
 from integrations.candlepin import Candlepin, CandlepinSettings, OAuthLogin
 from inventory.database import make_engine, make_sessions
-from serving.listeners import Listener, served, tcp_socket, tls_context
+from serving.listeners import Listener, follow_revocations, served, tcp_socket, tls_context
 
 __all__ = ["serve"]
 
@@ -30,9 +30,13 @@ async def serve(settings: GatewaySettings) -> None:
     sessions = make_sessions(engine)
     try:
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(
-                served(create_app(settings, sessions), _listeners(settings))
-            )
+            listeners = _listeners(settings)
+            await stack.enter_async_context(served(create_app(settings, sessions), listeners))
+            contexts = [one.tls for one in listeners if one.tls is not None]
+            if settings.tls_crl is not None:
+                for one in contexts:
+                    following = asyncio.create_task(follow_revocations(one, settings.tls_crl))
+                    stack.callback(following.cancel)
             if (candlepin := _candlepin(settings)) is not None:
                 await stack.enter_async_context(candlepin)
                 front = create_rhsm_app(settings, sessions, candlepin)
@@ -55,7 +59,7 @@ def _listeners(settings: GatewaySettings) -> list[Listener]:
         plain = Listener(tcp_socket(settings.host, settings.port))
     if settings.tls_port is None or settings.tls_certificate is None or settings.tls_ca is None:
         return [plain]
-    tls = tls_context(settings.tls_certificate, settings.tls_key, settings.tls_ca)
+    tls = tls_context(settings.tls_certificate, settings.tls_key, settings.tls_ca, settings.tls_crl)
     return [plain, Listener(tcp_socket(settings.tls_host, settings.tls_port), tls)]
 
 

@@ -41,6 +41,8 @@ class GatewaySettings(BaseSettings):
     """Its private key."""
     tls_ca: Path | None = None
     """Puppet's CA, which has signed whoever may speak for hosts."""
+    tls_crl: Path | None = None
+    """Puppet's list of revoked certificates, PEM; read anew when it changes. None: nobody looks."""
     rhsm_host: str = "127.0.0.1"
     rhsm_port: int | None = Field(default=None, ge=0, le=65535)
     """Where hosts reach the RHSM front over TLS; None: nowhere, and nobody registers."""

@@ -38,6 +38,7 @@ class Authority:
     def __init__(self, directory: Path, name: str, address: IPv4Address = LOOPBACK) -> None:
         self._directory = directory
         self._address = address
+        self._lists = 0
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         constraint = x509.BasicConstraints(ca=True, path_length=0)
@@ -73,6 +74,33 @@ class Authority:
             )
         )
         return pair
+
+    def revoke(self, *pairs: Pair) -> Path:
+        """The list of revoked certificates, newer than the last one."""
+        now = datetime.now(UTC)
+        self._lists += 1
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._name)
+            # Whole seconds are all that a list has.
+            .last_update(now - timedelta(minutes=5) + timedelta(seconds=self._lists))
+            .next_update(now + timedelta(days=1))
+            .add_extension(x509.CRLNumber(self._lists), critical=False)
+        )
+        for pair in pairs:
+            certificate = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
+            revoked = (
+                x509.RevokedCertificateBuilder()
+                .serial_number(certificate.serial_number)
+                .revocation_date(now)
+                .build()
+            )
+            builder = builder.add_revoked_certificate(revoked)
+        file = self._directory / "crl.pem"
+        file.write_bytes(
+            builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        )
+        return file
 
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePublicKey

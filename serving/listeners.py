@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -18,13 +19,16 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from serving.arrival import Arrival, Kind, Marked
 
-__all__ = ["Listener", "served", "tcp_socket", "tls_context", "url_of"]
+__all__ = ["Listener", "follow_revocations", "served", "tcp_socket", "tls_context", "url_of"]
 
 # As ssl.SSLObject.getpeercert gives it, as far as it is read here.
 _Certificate = dict[str, tuple[tuple[tuple[str, str], ...], ...]]
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5
+_FOLLOW_SECONDS = 60.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,20 @@ def tcp_socket(host: str, port: int) -> socket.socket:
     return bound
 
 
-def tls_context(certificate: Path, key: Path | None, ca: Path) -> ssl.SSLContext:
+def tls_context(
+    certificate: Path, key: Path | None, ca: Path, crl: Path | None = None
+) -> ssl.SSLContext:
     """TLS as ourselves that asks for a client certificate of a CA and takes it where there is one.
 
     Asked for and not demanded, because not everybody who may speak to us has one: what a request
     without one may do is for the application to say.
+
+    Args:
+        certificate: ours, as PEM.
+        key: its private key; None: it is in the same file.
+        ca: who has signed those that we take.
+        crl: which of them the CA has revoked; None: nobody looks. Read once, see
+            ``follow_revocations``.
 
     Raises:
         OSError: a file cannot be read, or certificate and key do not belong together; says which.
@@ -70,7 +83,42 @@ def tls_context(certificate: Path, key: Path | None, ca: Path) -> ssl.SSLContext
     with _named(f"the CA {ca}"):
         context.load_verify_locations(cafile=ca)
     context.verify_mode = ssl.CERT_OPTIONAL
+    if crl is not None:
+        _load_revoked(context, crl)
+        # Of the certificate that is shown: nobody revokes a CA without giving us another.
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
     return context
+
+
+def _load_revoked(context: ssl.SSLContext, crl: Path) -> None:
+    with _named(f"the list of revoked certificates {crl}"):
+        context.load_verify_locations(cafile=crl)
+
+
+async def follow_revocations(
+    context: ssl.SSLContext, crl: Path, every: float = _FOLLOW_SECONDS
+) -> None:
+    """Read a list of revoked certificates again whenever it changes, until cancelled.
+
+    Connections that are open stay so. A list that cannot be read is told, and the last one counts.
+
+    Args:
+        context: from ``tls_context``, with this list.
+        crl: the list.
+        every: seconds between two looks.
+    """
+    seen = (await asyncio.to_thread(crl.stat)).st_mtime_ns
+    while True:
+        await asyncio.sleep(every)
+        try:
+            changed = (await asyncio.to_thread(crl.stat)).st_mtime_ns
+            if changed != seen:
+                # OpenSSL keeps the older list as well, and believes the newer.
+                await asyncio.to_thread(_load_revoked, context, crl)
+                seen = changed
+                _log.info("the list of revoked certificates %s was read anew", crl)
+        except OSError as error:
+            _log.error("the list of revoked certificates stays as it was: %s", error)
 
 
 @contextlib.contextmanager

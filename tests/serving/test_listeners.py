@@ -14,8 +14,9 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from lab.authority import Authority, Pair
+from lab.process import until
 from serving.arrival import Arrival, Kind, Marked, arrival_of
-from serving.listeners import Listener, served, tcp_socket, tls_context, url_of
+from serving.listeners import Listener, follow_revocations, served, tcp_socket, tls_context, url_of
 
 
 async def who(scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,6 +43,41 @@ async def asked(url: str, ca: Authority, pair: Pair | None = None) -> list[str |
     async with httpx.AsyncClient(verify=context) as client:
         answer: list[str | None] = (await client.get(url)).json()
         return answer
+
+
+async def test_a_revoked_certificate_is_no_more_believed_once_the_list_says_so(
+    ca: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    own, good, bad = ca.sign("server"), ca.sign("good"), ca.sign("bad")
+    crl = ca.revoke()
+    context = tls_context(own.certificate, own.key, ca.file, crl)
+    encrypted = Listener(tcp_socket("127.0.0.1", 0), context)
+    following = asyncio.create_task(follow_revocations(context, crl, every=0.02))
+    try:
+        async with served(who, [encrypted]):
+            url = url_of(encrypted)
+            assert await asked(url, ca, bad) == ["https", "bad"]
+            crl.write_text("nonsense")
+
+            async def complained() -> bool:
+                return "stays as it was" in caplog.text
+
+            await until(complained, what="a bad list is told", deadline=10, every=0.02)
+            assert await asked(url, ca, bad) == ["https", "bad"]
+            ca.revoke(bad)
+
+            async def refused() -> bool:
+                try:
+                    await asked(url, ca, bad)
+                except httpx.HTTPError:
+                    return True
+                return False
+
+            await until(refused, what="the new list counts", deadline=10, every=0.02)
+            assert await asked(url, ca, good) == ["https", "good"]
+            assert await asked(url, ca) == ["https", None]
+    finally:
+        following.cancel()
 
 
 async def test_each_request_is_known_by_its_own_connection(ca: Authority) -> None:
