@@ -7,7 +7,7 @@ from uuid import UUID
 from prefect import flow
 
 from flows.travel import travelling
-from inventory.arrows import Phase
+from inventory.arrows import Needs, Phase
 from tasks.boot import end_network_installation
 from tasks.candlepin import look_at_consumers
 from tasks.certificates import look_at_certificates
@@ -28,5 +28,7 @@ async def anaconda_build(hosts: list[str], company: UUID | None = None) -> None:
         # First: until this is done, a host that restarts would be installed again.
         going = await end_network_installation(party)
         going = await check_install_leases(going)
-        going = await look_at_consumers(going)
-        await look_at_certificates(going)
+        if Needs.CANDLEPIN in party.needs:
+            going = await look_at_consumers(going)
+        if Needs.PUPPET in party.needs:
+            await look_at_certificates(going)

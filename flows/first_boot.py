@@ -7,7 +7,7 @@ from uuid import UUID
 from prefect import flow
 
 from flows.travel import travelling
-from inventory.arrows import Phase
+from inventory.arrows import Needs, Phase
 from tasks.candlepin import check_consumers
 from tasks.certificates import check_certificates
 from tasks.dhcp import check_first_boot_leases
@@ -28,8 +28,10 @@ async def first_boot(hosts: list[str], company: UUID | None = None) -> None:
     """
     async with travelling(Phase.FIRST_BOOT, hosts, company) as party:
         going = await check_first_boot_leases(party)
-        going = await check_consumers(going)
-        going = await check_certificates(going)
-        going = await judge_puppet(going)
+        if Needs.CANDLEPIN in party.needs:
+            going = await check_consumers(going)
+        if Needs.PUPPET in party.needs:
+            going = await check_certificates(going)
+            going = await judge_puppet(going)
         going = await compare_repositories(going)
         await judge_first_boot(going)

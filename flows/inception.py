@@ -7,7 +7,7 @@ from uuid import UUID
 from prefect import flow
 
 from flows.travel import Wish, travelling
-from inventory.arrows import Phase
+from inventory.arrows import Needs, Phase
 from tasks.boot import fetch_boot_files, write_boot_configs
 from tasks.candlepin import prepare_subscriptions, remove_consumers
 from tasks.certificates import clean_certificates
@@ -44,7 +44,9 @@ async def inception(
         going = await reserve_in_dhcp(going)
         going = await create_dns_records(going)
         going = await check_kickstarts(going)
-        going = await prepare_subscriptions(going)
-        going = await remove_consumers(going)
-        going = await clean_certificates(going)
+        if Needs.CANDLEPIN in party.needs:
+            going = await prepare_subscriptions(going)
+            going = await remove_consumers(going)
+        if Needs.PUPPET in party.needs:
+            going = await clean_certificates(going)
         await order_reboot(going)

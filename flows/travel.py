@@ -17,6 +17,7 @@ from inventory.arrows import Phase
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
 from inventory.life import ForbiddenTransition, HostState
 from inventory.models import Build, Host
+from inventory.needs import needs_of
 from tasks.company import Company, NothingDone, Problem, Traveller, advice
 from tasks.means import means
 
@@ -97,7 +98,8 @@ async def _gather(
             .order_by(Host.name)
         )
         travellers = tuple(Traveller(build=build, host=name) for build, name in names)
-    party = Company(id=company, phase=phase, travellers=travellers)
+        needs = await needs_of(session, [one.build for one in travellers])
+    party = Company(id=company, phase=phase, travellers=travellers, needs=needs)
     logger = get_run_logger()
     if travellers:
         logger.info("on the way: %s", ", ".join(one.host for one in travellers))

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from integrations.errors import Conflict, OutsideError, Refused, Unavailable, Unverified
 from inventory import claims, steps
-from inventory.arrows import Evidence, Phase
+from inventory.arrows import Evidence, Needs, Phase
 from inventory.context import Arrival, BuildContext, arrivals, contexts
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
 from tasks.means import means
@@ -61,6 +61,8 @@ class Company(BaseModel):
     id: UUID
     phase: Phase
     travellers: tuple[Traveller, ...]
+    needs: frozenset[Needs] = frozenset()
+    """Systems that some of its hosts have to do with: tasks of others would only cost time."""
 
     @property
     def builds(self) -> list[UUID]:

@@ -22,6 +22,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from integrations.candlepin import CandlepinSettings, OAuthLogin
 from lab.authority import LOOPBACK, Authority
@@ -143,6 +144,7 @@ async def candlepin_double(
     *,
     seed: int = 0,
     latency: tuple[float, float] = (0, 0),
+    around: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> AsyncIterator[CandlepinDouble]:
     """Serve a double over TLS while the block lasts.
 
@@ -151,6 +153,7 @@ async def candlepin_double(
         port: 0 for any that is free.
         seed: of the delays.
         latency: shortest and longest time in seconds that it takes for an answer.
+        around: put before it, to see what comes and goes.
     """
     with TemporaryDirectory(prefix="candlepin-") as directory:
         address = LOOPBACK if host == "127.0.0.1" else type(LOOPBACK)(host)
@@ -164,7 +167,7 @@ async def candlepin_double(
             url=url_of(listener) + _PREFIX,
             certificate=authority.file.read_text(),
         )
-        async with served(double.app, [listener], stop_seconds=1):
+        async with served(around(double.app), [listener], stop_seconds=1):
             yield double
 
 

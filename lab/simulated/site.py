@@ -130,6 +130,7 @@ async def simulated_site(
     pulp_url: str | None = None,
     with_puppet: bool = False,
     with_candlepin: bool = False,
+    around_candlepin: Callable[[ASGIApp], ASGIApp] = lambda app: app,
     initrd_bytes: int = INITRD_BYTES,
 ) -> AsyncIterator[SimulatedSite]:
     """Run a simulated site while the block lasts; its hosts are off at first.
@@ -146,6 +147,7 @@ async def simulated_site(
             certificate for its CA.
         with_candlepin: hosts register at Candlepin's double; whoever uses the site gives Rackrise
             key and secret.
+        around_candlepin: put before it, to see what comes and goes.
         initrd_bytes: size of the installer's initrd.
     """
     async with AsyncExitStack() as stack:
@@ -183,7 +185,9 @@ async def simulated_site(
         candlepin, double = None, None
         if with_candlepin:
             (directory / "candlepin").mkdir()
-            double = await stack.enter_async_context(candlepin_double(server, seed=seed))
+            double = await stack.enter_async_context(
+                candlepin_double(server, seed=seed, around=around_candlepin)
+            )
             candlepin = _candlepin(double, directory / "candlepin", addresses)
         (directory / "site.toml").write_text(site_file(doors, puppet, candlepin))
         (directory / "proxy.toml").write_text(proxy_file(doors, boot_root, directory / "kea.lock"))

@@ -14,7 +14,7 @@ from sqlmodel import select
 from flows.first_boot import first_boot
 from integrations.candlepin import Candlepin, NewConsumer
 from inventory import consumers, steps
-from inventory.arrows import PROFILED, Evidence, Phase
+from inventory.arrows import PROFILED, Evidence, Needs, Phase
 from inventory.builds import keep_token, registration_token
 from inventory.consumers import Registration
 from inventory.hosts import named
@@ -31,6 +31,7 @@ from inventory.models import (
     now,
 )
 from inventory.models import Candlepin as CandlepinRow
+from inventory.needs import needs_of
 from lab.doubles.candlepin import CandlepinDouble
 from tasks import desired
 from tasks.attend import hold_overdue
@@ -343,6 +344,25 @@ async def test_a_host_that_does_not_report_its_packages_is_held_for_that(
     await reports(site, name)
     await site.bench.change(Build, deadline=now() - timedelta(seconds=1))
     assert await hold_overdue.fn() == [], "late, but here"
+
+
+async def test_a_company_has_to_do_with_what_one_of_its_hosts_has(site: Subscribed) -> None:
+    names = [await site.bench.at(number, HostState.INSTALLING) for number in (1, 2)]
+    builds = [(await site.bench.build(name)).id for name in names]
+
+    async def needs() -> frozenset[Needs]:
+        async with site.bench.database.sessions() as session:
+            return await needs_of(session, builds)
+
+    assert await needs() == {Needs.CANDLEPIN}
+    await site.bench.change(HostGroup, candlepin_id=None)
+    assert await needs() == frozenset()
+    await site.bench.change(HostGroup, candlepin_id=site.row.id)
+    await prepare_subscriptions.fn(await site.bench.party(names[0]))
+    await site.register(names[0])
+    await site.bench.change(HostGroup, candlepin_id=None)
+    # Its group names it no more, and it is there still.
+    assert await needs() == {Needs.CANDLEPIN}
 
 
 async def test_a_host_that_says_nothing_is_missed_itself_first(site: Subscribed) -> None:

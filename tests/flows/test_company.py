@@ -83,7 +83,6 @@ async def test_fifty_hosts_in_one_run_cost_the_shared_work_once(bench: Bench) ->
             "Reserve the address in DHCP (12, 13)",
             "Create the DNS records (14, 15)",
             "Check the kickstart (before 16)",
-            "Clean the certificate of a former life (before 16)",
             "Order the reboot (16, 17)",
         )
     )

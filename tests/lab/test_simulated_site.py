@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from prefect.client.orchestration import PrefectClient
+from starlette.types import ASGIApp
 
 from deployments.up import Up, up
 from inventory.arrows import Evidence
@@ -18,6 +19,7 @@ from lab.content import fill_pulp, keep_candlepin_secret, keep_puppet_certificat
 from lab.demo import data_directory
 from lab.process import until
 from lab.simulated import Fault, Pace, SimulatedSite, simulated_site
+from tests.integrations.candlepin.strict import DOCUMENT, Judge, Judged
 
 pytestmark = [pytest.mark.long, pytest.mark.asyncio(loop_scope="module")]
 
@@ -28,6 +30,11 @@ ARRIVES = FAULTS.index(Fault.STAYS_OFF)
 """Hosts before this one need nobody."""
 SECONDS = 60.0
 REPORTED, IMPLIED = {22}, {1, 3, 19}
+
+
+def same(app: ASGIApp) -> ASGIApp:
+    """Without its document nobody judges what Candlepin is asked."""
+    return app
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,7 @@ class Running:
 async def running() -> AsyncIterator[Running]:
     """One bring-up for all tests of this module; as a person would, it switches the hosts on."""
     print(f"seed {SEED}")
+    judge = Judge()
     async with AsyncExitStack() as stack:
         data = stack.enter_context(data_directory())
         site = await stack.enter_async_context(
@@ -95,6 +103,7 @@ async def running() -> AsyncIterator[Running]:
                 with_pulp=True,
                 with_puppet=True,
                 with_candlepin=True,
+                around_candlepin=(lambda app: Judged(app, judge)) if DOCUMENT.exists() else same,
             )
         )
         here = await stack.enter_async_context(up(site.place(data)))
@@ -108,6 +117,9 @@ async def running() -> AsyncIterator[Running]:
         for host in site.hosts:
             await host.power_on()
         yield started
+        # Whatever was asked of Candlepin on the way, by its own document.
+        assert judge.violations == []
+        assert judge.judged > len(FAULTS) or not DOCUMENT.exists()
 
 
 @pytest.mark.parametrize("number", range(ARRIVES))

@@ -63,6 +63,8 @@ class Fronted:
     directory: Path
     asked: list[httpx.Request] = field(default_factory=list)
     """What Candlepin was asked, as it came there."""
+    instead: list[httpx.MockTransport] = field(default_factory=list)
+    """Answers in Candlepin's place, if there is one."""
 
     def context(self, identity: Identity | None = None) -> ssl.SSLContext:
         made = ssl.create_default_context(cafile=self.ca)
@@ -157,12 +159,18 @@ class Fronted:
 
 
 class _Recording(httpx.AsyncBaseTransport):
-    def __init__(self, behind: httpx.AsyncBaseTransport, asked: list[httpx.Request]) -> None:
-        self._behind, self._asked = behind, asked
+    def __init__(
+        self,
+        behind: httpx.AsyncBaseTransport,
+        asked: list[httpx.Request],
+        instead: list[httpx.MockTransport],
+    ) -> None:
+        self._behind, self._asked, self._instead = behind, asked, instead
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self._asked.append(request)
-        return await self._behind.handle_async_request(request)
+        way = self._instead[-1] if self._instead else self._behind
+        return await way.handle_async_request(request)
 
 
 @pytest.fixture
@@ -174,6 +182,7 @@ def settings() -> dict[str, Any]:
 @pytest.fixture
 async def front(world: World, tmp_path: Path, settings: dict[str, Any]) -> AsyncIterator[Fronted]:
     double, judge, asked = CandlepinDouble(), Judge(), list[httpx.Request]()
+    instead: list[httpx.MockTransport] = []
     async with world.database.sessions.begin() as session:
         candlepin = await make_candlepin(session, double.url)
         group = await session.get_one(HostGroup, world.group.id)
@@ -191,12 +200,12 @@ async def front(world: World, tmp_path: Path, settings: dict[str, Any]) -> Async
 
     behind = transport_of(double, judge)
     assert behind is not None
-    async with Candlepin(double.settings(), transport=_Recording(behind, asked)) as client:
+    async with Candlepin(double.settings(), transport=_Recording(behind, asked, instead)) as client:
         await client.create_owner(OWNER)
         await client.create_environment(OWNER, ENVIRONMENT, "Library/prod")
         await client.create_activation_key(OWNER, KEY)
         app = create_rhsm_app(chosen, world.database.sessions, client, world.now)
         async with served(app, [listener]):
             url = f"{url_of(listener)}/rhsm"
-            yield Fronted(world, double, judge, url, authority.file, tmp_path, asked)
+            yield Fronted(world, double, judge, url, authority.file, tmp_path, asked, instead)
     assert judge.violations == [], json.dumps(judge.violations, indent=1)

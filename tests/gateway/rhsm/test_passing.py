@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -274,6 +275,40 @@ async def test_what_is_too_large_is_not_passed_on(front: Fronted) -> None:
     answer = await front.ask("GET", path, identity, params={"a": "b" * 9000})
     assert answer.status_code == 414
     assert len(front.asked) == before
+
+
+@pytest.mark.parametrize("settings", [{"answer_bytes": 1000}])
+async def test_an_answer_without_end_is_not_passed_on(front: Fronted) -> None:
+    identity, _, _ = await front.registered(1)
+    path = f"/consumers/{identity.uuid}/certificates"
+    # Its length is known before.
+    answer = await front.ask("GET", path, identity)
+    assert answer.status_code == 502
+    assert "which is too much" in await front.errors(answer)
+    small = f"/consumers/{identity.uuid}/release"
+    assert (await front.ask("GET", small, identity)).status_code == 200
+
+
+@pytest.mark.parametrize("settings", [{"answer_bytes": 1000}])
+async def test_an_answer_of_unknown_length_breaks_off_where_it_is_too_much(
+    front: Fronted,
+) -> None:
+    identity, _, _ = await front.registered(1)
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 1_000_000:
+            sent += 500
+            yield b"x" * 500
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=endless(), headers={"X-Version": "1"})
+
+    front.instead.append(httpx.MockTransport(answer))
+    with pytest.raises(httpx.RemoteProtocolError):
+        await front.ask("GET", f"/consumers/{identity.uuid}/release", identity)
+    assert sent < 10_000
 
 
 async def test_candlepin_away_is_worth_another_try(front: Fronted) -> None:
