@@ -47,7 +47,8 @@ async def pass_request(front: Front, request: Request) -> Response:
     """Pass a request on whose path is answered nowhere else.
 
     Raises:
-        Refusal: 404, it is nothing that hosts ask Candlepin for; 401 and 403, see ``require_own``.
+        Refusal: 404, it is nothing that hosts ask Candlepin for; 405, nothing that they change; 401
+            and 403, see ``require_own``.
     """
     path = request.url.path.removeprefix(PREFIX)
     first, _, rest = path.lstrip("/").partition("/")
@@ -56,6 +57,8 @@ async def pass_request(front: Front, request: Request) -> Response:
     uuid = require_identity(request)
     if first == "consumers":
         require_own(request, rest.partition("/")[0])
+    elif request.method not in ("GET", "HEAD"):
+        raise Refusal(405, f"hosts only look at {first}, they change nothing there")
     body = await read_body(request, front.gateway.settings.passed_bytes)
     return await pass_on(front, request, path, uuid, body)
 
@@ -92,10 +95,12 @@ async def pass_on(
     return StreamingResponse(_parts(passed, settings.answer_bytes), passed.status, headers)
 
 
-async def candlepins_word(front: Front, request: Request, uuid: str) -> Response:
+async def candlepins_word(
+    front: Front, request: Request, uuid: str, method: str = "GET"
+) -> Response:
     """What Candlepin says of a consumer to itself: 410, in its own words, where it was deleted."""
     passed = await front.candlepin.pass_on(
-        "GET", f"/consumers/{uuid}", query={}, headers=headers_of(request), consumer=uuid
+        method, f"/consumers/{uuid}", query={}, headers=headers_of(request), consumer=uuid
     )
     return await answer_of(passed, front.gateway.settings.answer_bytes)
 

@@ -42,6 +42,12 @@ _HANDED_ON = frozenset(
 """Of what a host says of itself; what it is to be is its group's to say."""
 
 
+_OTHERS_SAY = frozenset(
+    {"contentAccessMode", "environment", "environments", "owner", "type", "username", "uuid"}
+)
+"""Of a consumer, and not its own to change."""
+
+
 def _texts(value: Any) -> Any:
     # Facts are numbers and truths as well; Candlepin's document knows text only.
     if not isinstance(value, dict):
@@ -90,28 +96,28 @@ def registration_routes(front: Front) -> APIRouter:
         require_own(request, uuid)
         body = await read_body(request, gateway.settings.passed_bytes)
         await _require_harmless(front, uuid, body)
-        return await _seen(front, request, f"/consumers/{uuid}", uuid, body)
+        await _checked_in(front, uuid)
+        return await pass_on(front, request, f"/consumers/{uuid}", uuid, body)
 
     @router.get(f"{PREFIX}/consumers/{{uuid}}/certificates/serials")
     async def serials(request: Request, uuid: str) -> Response:
         """Asked every few hours: how Candlepin and we know that a host is there."""
         require_own(request, uuid)
-        return await _seen(front, request, f"/consumers/{uuid}/certificates/serials", uuid)
+        await _checked_in(front, uuid)
+        return await pass_on(front, request, f"/consumers/{uuid}/certificates/serials", uuid)
 
     @router.put(f"{PREFIX}/consumers/{{uuid}}/checkin")
     async def check_in(request: Request, uuid: str) -> Response:
         """Of older clients; Candlepin has no such call, so its own word that it is there counts."""
         require_own(request, uuid)
-        answer = await candlepins_word(front, request, uuid)
-        if answer.status_code != 200:
-            return answer
         await _checked_in(front, uuid)
-        return Response(status_code=204)
+        answer = await candlepins_word(front, request, uuid)
+        return Response(status_code=204) if answer.status_code == 200 else answer
 
     @router.delete(f"{PREFIX}/consumers/{{uuid}}")
     async def unregister(request: Request, uuid: str) -> Response:
         require_own(request, uuid)
-        answer = await pass_on(front, request, f"/consumers/{uuid}", uuid)
+        answer = await candlepins_word(front, request, uuid, method="DELETE")
         if answer.status_code in _GONE:
             async with gateway.transaction() as session:
                 await consumers.forget(session, uuid)
@@ -195,22 +201,14 @@ async def _require_harmless(front: Front, uuid: str, body: bytes) -> None:
         raise Refusal(400, f"the body is not JSON: {error}") from None
     if not isinstance(wanted, dict):
         raise Refusal(400, "the body is not a JSON object")
-    if wanted.get("environments") is not None or wanted.get("environment") is not None:
-        raise Refusal(403, "the environments of a host are those of its host group")
+    others = sorted(one for one in _OTHERS_SAY if wanted.get(one) is not None)
+    if others:
+        raise Refusal(403, f"{', '.join(others)} of a host are for its host group to say")
     if wanted.get("name") is not None:
         async with front.gateway.transaction() as session:
             known = await consumers.by_uuid(session, uuid)
         if known is not None and known.host.name != wanted["name"]:
             raise Refusal(403, f"the consumer of {known.host.name} keeps its name")
-
-
-async def _seen(
-    front: Front, request: Request, path: str, uuid: str, body: bytes = b""
-) -> Response:
-    answer = await pass_on(front, request, path, uuid, body)
-    if answer.status_code == 200:
-        await _checked_in(front, uuid)
-    return answer
 
 
 async def _checked_in(front: Front, uuid: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -166,7 +167,14 @@ async def test_a_host_changes_its_facts_and_not_what_its_group_says(front: Front
     assert (answer.status_code, answer.content) == (200, b"")
     assert front.double.state.consumers[identity.uuid]["facts"] == {"a": "b"}
     assert (await front.ask("PUT", path, identity, json={"name": name_of(1)})).status_code == 200
-    for harm in ({"name": "other.example.org"}, {"environments": [{"id": "dev"}]}):
+    harm: dict[str, Any]
+    for harm in (
+        {"name": "other.example.org"},
+        {"environments": [{"id": "dev"}]},
+        {"environments": []},
+        {"facts": {}, "owner": {"key": "OTHER"}},
+        {"contentAccessMode": "entitlement"},
+    ):
         answer = await front.ask("PUT", path, identity, json=harm)
         assert answer.status_code == 403
     assert front.double.state.consumers[identity.uuid]["name"] == name_of(1)
@@ -189,6 +197,10 @@ async def test_nothing_else_of_candlepin_is_reached(front: Fronted) -> None:
     for path in ("/users", "/admin/init", "/hypervisors/ACME", "/x", "/consumersx/a"):
         answer = await front.ask("GET", path, identity)
         assert answer.status_code == 404, path
+    assert len(front.asked) == before
+    for path in ("/environments/prod/consumers", "/owners/ACME/consumers/environments", "/jobs/7"):
+        assert (await front.ask("POST", path, identity, json={})).status_code == 405
+        assert (await front.ask("DELETE", path, identity)).status_code == 405
     assert len(front.asked) == before
     # These are reached, and Candlepin itself says what a consumer may not.
     for path in ("/owners/OTHER/pools", "/jobs/7", "/environments/prod"):
