@@ -42,7 +42,8 @@ def create_rhsm_app(
     front = Front(
         gateway=Gateway(settings=settings, sessions=sessions, clock=clock),
         candlepin=candlepin,
-        room=asyncio.Semaphore(settings.registrations_at_once),
+        registrations=asyncio.Semaphore(settings.registrations_at_once),
+        uploads=asyncio.Semaphore(settings.profiles_at_once),
     )
     app = FastAPI(
         title="Rackrise RHSM front",

@@ -14,11 +14,10 @@ from starlette.requests import Request
 
 from gateway.answers import Refusal
 from gateway.context import Gateway
-from gateway.requests import read_body
 from integrations.candlepin import Candlepin
 from serving.arrival import Kind, arrival_of
 
-__all__ = ["PREFIX", "Front", "read_json", "require_identity", "require_own"]
+__all__ = ["PREFIX", "Front", "from_json", "require_identity", "require_own"]
 
 PREFIX = "/rhsm"
 _RED_HAT = "1.3.6.1.4.1.2312.9."
@@ -32,28 +31,32 @@ class Front:
 
     gateway: Gateway
     candlepin: Candlepin
-    room: asyncio.Semaphore
-    """For registrations under way."""
+    registrations: asyncio.Semaphore
+    """Room for those under way."""
+    uploads: asyncio.Semaphore
+    """Likewise for profiles."""
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a place among those that register: a storm of hosts queues here.
+    async def turn(self, room: asyncio.Semaphore) -> AsyncIterator[None]:
+        """Wait for a place among those that are served: a storm of hosts queues here.
 
         In the database it would wait against the clock of a transaction, and fail.
 
         Raises:
             Refusal: 503, it has waited for too long.
         """
-        seconds = self.gateway.settings.registration_wait_seconds
+        seconds = self.gateway.settings.front_wait_seconds
         try:
             async with asyncio.timeout(seconds):
-                await self.room.acquire()
+                await room.acquire()
         except TimeoutError:
-            raise Refusal(503, f"many hosts register, for over {seconds:g} s; try again") from None
+            raise Refusal(
+                503, f"many hosts come at once, for over {seconds:g} s; try again"
+            ) from None
         try:
             yield
         finally:
-            self.room.release()
+            room.release()
 
 
 def require_identity(request: Request) -> str:
@@ -84,14 +87,13 @@ def require_own(request: Request, uuid: str) -> str:
     return own
 
 
-async def read_json(request: Request, most: int) -> Any:
-    """The body; a large one is read beside the event loop.
+def from_json(body: bytes) -> Any:
+    """A body, read.
 
     Raises:
-        Refusal: 413, it is too large; 400, it is no JSON.
+        Refusal: 400, it is no JSON.
     """
-    body = await read_body(request, most)
     try:
-        return await asyncio.to_thread(json.loads, body)
+        return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise Refusal(400, f"the body is not JSON: {error}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import JSONResponse, Response
 
 from gateway.answers import Refusal, faults_of
-from gateway.rhsm.front import PREFIX, Front, read_json, require_own
+from gateway.requests import read_body
+from gateway.rhsm.front import PREFIX, Front, from_json, require_own
 from gateway.rhsm.passing import candlepins_word
 from inventory import consumers, profiles, repositories, steps
 from inventory.arrows import Evidence
@@ -28,26 +29,26 @@ __all__ = ["profile_routes"]
 log = logging.getLogger(__name__)
 
 _REPOSITORIES = "enabled_repos"
-_TRACER = "tracer"
-_MOST_PARTS = 20
+_MOST_PARTS, _MOST_ITEMS = 20, 100_000
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    content_type: Text = Field(min_length=1, max_length=64)
-    profile: list[Any]
+    content_type: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    profile: list[Any] = Field(max_length=_MOST_ITEMS)
 
 
 class _Repository(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     repositoryid: Text = Field(min_length=1, max_length=200)
-    baseurl: list[Text] | Text = ()  # type: ignore[assignment]
+    baseurl: list[Text] | Text = Field(default_factory=list)
 
-    def address(self) -> str:
+    @property
+    def url(self) -> str:
         """Only the first counts, as everywhere."""
-        urls = [self.baseurl] if isinstance(self.baseurl, str) else list(self.baseurl)
+        urls = [self.baseurl] if isinstance(self.baseurl, str) else self.baseurl
         return urls[0][:2000] if urls else ""
 
 
@@ -63,57 +64,63 @@ class _Upload:
 def profile_routes(front: Front) -> APIRouter:
     """Combined profiles, and the calls of older clients that hold a part each."""
     router = APIRouter()
-    most = front.gateway.settings.profile_bytes
 
     @router.put(f"{PREFIX}/consumers/{{uuid}}/profiles")
     async def combined(request: Request, uuid: str) -> Response:
-        require_own(request, uuid)
-        body = await read_json(request, most)
-        if not isinstance(body, list) or len(body) > _MOST_PARTS:
-            raise Refusal(400, f"a combined profile is a list of at most {_MOST_PARTS} parts")
-        return await _kept(front, request, uuid, body)
+        return await _heard(front, request, uuid, _combined)
 
     @router.put(f"{PREFIX}/consumers/{{uuid}}/packages")
     @router.put(f"{PREFIX}/consumers/{{uuid}}/profile")
     async def packages(request: Request, uuid: str) -> Response:
-        require_own(request, uuid)
-        body, kind = await read_json(request, most), "rpm"
-        if isinstance(body, dict) and isinstance(body.get("deb_package_profile"), dict):
-            body, kind = body["deb_package_profile"].get("deb_packages"), "deb"
-        return await _kept(front, request, uuid, [{"content_type": kind, "profile": body}])
+        return await _heard(front, request, uuid, _packages)
 
     @router.put(f"{PREFIX}/systems/{{uuid}}/enabled_repos")
     async def enabled_repositories(request: Request, uuid: str) -> Response:
-        require_own(request, uuid)
-        body = await read_json(request, most)
-        try:
-            listed = body["enabled_repos"]["repos"]
-        except (TypeError, KeyError):
-            raise Refusal(400, "enabled_repos.repos is missing") from None
-        part = {"content_type": _REPOSITORIES, "profile": listed}
-        return await _kept(front, request, uuid, [part])
+        return await _heard(front, request, uuid, _enabled)
 
     @router.put(f"{PREFIX}/consumers/{{uuid}}/tracer")
     async def tracer(request: Request, uuid: str) -> Response:
         """What should be restarted after an update."""
-        require_own(request, uuid)
-        body = await read_json(request, most)
-        traces = body.get("traces") if isinstance(body, dict) else None
-        if not isinstance(traces, dict):
-            raise Refusal(400, "traces is missing")
-        listed = [{"application": name, "trace": one} for name, one in traces.items()]
-        return await _kept(front, request, uuid, [{"content_type": _TRACER, "profile": listed}])
+        return await _heard(front, request, uuid, _traces)
 
     return router
 
 
-def _upload(body: list[Any]) -> _Upload:
+def _combined(body: Any) -> list[Any]:
+    if not isinstance(body, list) or len(body) > _MOST_PARTS:
+        raise Refusal(400, f"a combined profile is a list of at most {_MOST_PARTS} parts")
+    return body
+
+
+def _packages(body: Any) -> list[Any]:
+    if isinstance(body, dict) and isinstance(body.get("deb_package_profile"), dict):
+        listed = body["deb_package_profile"].get("deb_packages")
+        return [{"content_type": "deb", "profile": listed}]
+    return [{"content_type": "rpm", "profile": body}]
+
+
+def _enabled(body: Any) -> list[Any]:
+    try:
+        return [{"content_type": _REPOSITORIES, "profile": body["enabled_repos"]["repos"]}]
+    except (TypeError, KeyError):
+        raise Refusal(400, "enabled_repos.repos is missing") from None
+
+
+def _traces(body: Any) -> list[Any]:
+    traces = body.get("traces") if isinstance(body, dict) else None
+    if not isinstance(traces, dict):
+        raise Refusal(400, "traces is missing")
+    listed = [{"application": name, "trace": one} for name, one in traces.items()]
+    return [{"content_type": "tracer", "profile": listed}]
+
+
+def _upload(raw: bytes, parts_of: Callable[[Any], list[Any]]) -> _Upload:
     """Read what was sent; fit to be stored.
 
     Raises:
         Refusal: 400, it is no profile.
     """
-    body = storable_values({"body": body})["body"]
+    body = storable_values({"parts": parts_of(from_json(raw))})["parts"]
     try:
         parts = [_Part.model_validate(one) for one in body]
         listed = [
@@ -123,22 +130,24 @@ def _upload(body: list[Any]) -> _Upload:
         ]
     except ValidationError as error:
         raise Refusal(400, f"the profile is not understood: {faults_of(error)}") from None
-    repositories_ = (
-        [Repository(id=one.repositoryid, url=one.address()) for one in listed[-1]]
-        if listed
-        else None
-    )
-    return _Upload(parts, repositories_)
+    if not listed:
+        return _Upload(parts, None)
+    return _Upload(parts, [Repository(id=one.repositoryid, url=one.url) for one in listed[-1]])
 
 
-async def _kept(front: Front, request: Request, uuid: str, body: list[Any]) -> Response:
+async def _heard(
+    front: Front, request: Request, uuid: str, parts_of: Callable[[Any], list[Any]]
+) -> Response:
+    require_own(request, uuid)
     gateway = front.gateway
-    # Ten thousand packages are no work for the event loop.
-    upload = await asyncio.to_thread(_upload, body)
-    async with gateway.transaction() as session:
-        known = await consumers.by_uuid(session, uuid)
-        if known is not None:
-            await _keep(session, known, upload, front)
+    raw = await read_body(request, gateway.settings.profile_bytes)
+    # Read, ten thousand packages are ten times as large: few hosts at a time may have that here.
+    async with front.turn(front.uploads):
+        upload = await asyncio.to_thread(_upload, raw, parts_of)
+        async with gateway.transaction() as session:
+            known = await consumers.by_uuid(session, uuid)
+            if known is not None:
+                await _keep(session, known, upload, front)
     if known is None:
         # No host of ours: what Candlepin says of it, 410 for one that was deleted, is its answer.
         answer = await candlepins_word(front, request, uuid)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from gateway.answers import Refusal, faults_of
 from gateway.requests import read_body
-from gateway.rhsm.front import PREFIX, Front, read_json, require_own
+from gateway.rhsm.front import PREFIX, Front, from_json, require_own
 from gateway.rhsm.passing import candlepins_word, pass_on
 from integrations.candlepin import Consumer, Deleted, NewConsumer
 from inventory import consumers
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _REGISTRATION_BYTES = 1 << 20
 _TRIES = 3
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _GONE = frozenset({204, 404, 410})
 _PRIVATE = {"Cache-Control": "no-store"}
 _HANDED_ON = frozenset(
@@ -60,7 +61,7 @@ class _Asked(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    name: str = Field(min_length=1, max_length=253)
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$")
     facts: Annotated[dict[str, str], BeforeValidator(_texts)] = Field(default_factory=dict)
 
     def handed_on(self) -> dict[str, Any]:
@@ -77,17 +78,14 @@ def registration_routes(front: Front) -> APIRouter:
     @router.post(f"{PREFIX}/consumers")
     async def register(request: Request) -> Response:
         """Make the consumer, or give the one that the host has: a repeat ends the same."""
-        body = await read_json(request, _REGISTRATION_BYTES)
+        body = from_json(await read_body(request, _REGISTRATION_BYTES))
         try:
             asked = _Asked.model_validate(body)
         except ValidationError as error:
             raise Refusal(400, f"the registration is not understood: {faults_of(error)}") from None
-        query = request.query_params
-        keys = [one for one in query.get("activation_keys", "").split(",") if one]
-        if not keys:
-            raise Refusal(400, "hosts register with activation keys, and none was given")
-        async with front.turn():
-            consumer = await _registered(front, asked, query.get("owner", ""), keys)
+        owner, keys = _owner_and_keys(request)
+        async with front.turn(front.registrations):
+            consumer = await _registered(front, asked, owner, keys)
         return Response(consumer.document, media_type="application/json", headers=_PRIVATE)
 
     @router.put(f"{PREFIX}/consumers/{{uuid}}")
@@ -125,6 +123,17 @@ def registration_routes(front: Front) -> APIRouter:
         return answer
 
     return router
+
+
+def _owner_and_keys(request: Request) -> tuple[str, list[str]]:
+    query = request.query_params
+    owner = query.get("owner", "")
+    keys = [one for one in query.get("activation_keys", "").split(",") if one]
+    if not keys:
+        raise Refusal(400, "hosts register with activation keys, and none was given")
+    if not all(_NAME.fullmatch(one) for one in (owner, *keys)):
+        raise Refusal(400, "organization and activation keys are letters, digits, - and _")
+    return owner, keys
 
 
 async def _registered(front: Front, asked: _Asked, owner: str, keys: list[str]) -> Consumer:
@@ -195,10 +204,7 @@ async def _require_harmless(front: Front, uuid: str, body: bytes) -> None:
     Raises:
         Refusal: 400, it is no object; 403, it does.
     """
-    try:
-        wanted = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise Refusal(400, f"the body is not JSON: {error}") from None
+    wanted = from_json(body)
     if not isinstance(wanted, dict):
         raise Refusal(400, "the body is not a JSON object")
     others = sorted(one for one in _OTHERS_SAY if wanted.get(one) is not None)

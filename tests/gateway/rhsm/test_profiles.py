@@ -180,6 +180,8 @@ def _spelt(value: object) -> bytes:
         [{"content_type": "rpm", "profile": {}}],
         [{"content_type": "enabled_repos", "profile": [{"baseurl": []}]}],
         [{"content_type": "x" * 65, "profile": []}],
+        [{"content_type": "rpm\nINFO all is well", "profile": []}],
+        [{"content_type": "rpm", "profile": [0] * 100_001}],
         [{"content_type": f"c{number}", "profile": []} for number in range(21)],
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from cryptography import x509
@@ -126,9 +127,7 @@ async def test_many_hosts_at_one_moment_are_as_many_consumers(front: Fronted) ->
     assert len(front.double.state.consumers) == number
 
 
-@pytest.mark.parametrize(
-    "settings", [{"registrations_at_once": 1, "registration_wait_seconds": 0.05}]
-)
+@pytest.mark.parametrize("settings", [{"registrations_at_once": 1, "front_wait_seconds": 0.05}])
 async def test_who_waits_for_too_long_is_put_off(front: Fronted) -> None:
     """One at a time, and no patience: with a slow Candlepin the second has no turn."""
     for number in (1, 2):
@@ -141,7 +140,7 @@ async def test_who_waits_for_too_long_is_put_off(front: Fronted) -> None:
             await asyncio.sleep(0.01)
     answer = await front.register(2)
     assert answer.status_code == 503
-    assert "many hosts register" in await front.errors(answer)
+    assert "many hosts come at once" in await front.errors(answer)
     assert (await slow).status_code == 200
     assert (await front.register(2)).status_code == 200
 
@@ -225,10 +224,15 @@ async def test_a_registration_without_keys_or_without_sense_is_refused(front: Fr
     await front.world.host(1, HostState.INSTALLING)
     assert (await front.register(1, keys="")).status_code == 400
     query = {"owner": OWNER, "activation_keys": keys_of(1)}
-    for body in (b"{", b"[]", b'"x"', b"{}", b'{"name": 7}', b"[" * 100_000):
+    strange = json.dumps({"name": "web1\nINFO all is well"}).encode()
+    for body in (b"{", b"[]", b'"x"', b"{}", b'{"name": 7}', strange, b"[" * 100_000):
         answer = await front.ask("POST", "/consumers", params=query, content=body)
         assert answer.status_code == 400, body[:20]
         assert await front.errors(answer)
+    for how in ({"owner": "A\nB"}, {"owner": ""}, {"keys": "a b"}, {"keys": "x" * 300}):
+        answer = await front.register(1, **how)
+        assert answer.status_code == 400
+        assert "letters, digits" in await front.errors(answer)
 
 
 async def test_what_candlepin_refuses_is_told_in_its_words(front: Fronted) -> None:
