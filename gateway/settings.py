@@ -65,10 +65,10 @@ class GatewaySettings(BaseSettings):
     """Longest time that Candlepin may take for an answer."""
     registrations_at_once: int = Field(default=16, ge=1)
     """Hosts that register at a time; others wait for their turn."""
-    profiles_at_once: int = Field(default=4, ge=1)
+    profiles_at_once: int = Field(default=8, ge=1)
     """Profiles of packages that are read at a time."""
-    front_wait_seconds: float = Field(default=120, gt=0)
-    """How long a host waits for its turn; its client gives up after 180."""
+    front_wait_seconds: float = Field(default=60, gt=0)
+    """How long a host waits for its turn; with what follows, less than its client's 180."""
     profile_bytes: int = Field(default=8 << 20, gt=0)
     """Largest profile of packages; one of 10,000 packages has 1.2 MB."""
     passed_bytes: int = Field(default=4 << 20, gt=0)

@@ -228,6 +228,8 @@ async def renew(session: AsyncSession, registration: Registration, at: datetime)
     known = await session.get_one(Consumer, registration.host_id, populate_existing=True)
     fresh = known.uuid == registration.uuid
     if fresh:
+        # What was seen of the former one is over with it.
+        await steps.reopen(session, registration.build_id, _SUBSCRIBED)
         known.uuid, known.registered_at, known.checked_in_at = str(uuid4()), None, None
         known.chosen_at = at
         await session.flush()
@@ -285,7 +287,10 @@ async def check_in(session: AsyncSession, uuid: str, at: datetime) -> None:
 
 
 async def forget(session: AsyncSession, uuid: str) -> None:
-    """Candlepin has no such consumer any more."""
+    """Candlepin has no such consumer any more; while its host is being built, it must be again."""
+    known = await by_uuid(session, uuid)
+    if known is not None and known.build.closed_at is None:
+        await steps.reopen(session, known.build.id, _SUBSCRIBED)
     await session.exec(sa.delete(Consumer).where(col(Consumer.uuid) == uuid))
 
 

@@ -108,7 +108,11 @@ def _profiled() -> sa.ColumnElement[bool]:
         col(Step.number).in_(PROFILED),
         col(Step.state).not_in((StepState.DONE, StepState.NOT_ASKED)),
     )
-    return ~missing
+    # A group that names Candlepin no more asks for nothing of it, as with Puppet.
+    without = sa.exists().where(
+        col(HostGroup.id) == col(Build.host_group_id), col(HostGroup.candlepin_id).is_(None)
+    )
+    return sa.or_(without, ~missing)
 
 
 async def settle_callbacks(

@@ -146,7 +146,8 @@ async def phase_to_resume(session: AsyncSession, build: Build) -> Phase | None:
 async def has_spoken(session: AsyncSession, build: Build) -> bool:
     """Whether an installed system has said, and had said, all that the first boot is judged by."""
     group = await session.get(HostGroup, build.host_group_id) if build.host_group_id else None
-    if build.id not in await steps.done(session, [build.id], PROFILED):
+    registers = group is not None and group.candlepin_id is not None
+    if registers and build.id not in await steps.done(session, [build.id], PROFILED):
         return False
     kinds = [CallbackKind.REPORT]
     if group is not None and group.puppet_id is not None:

@@ -76,7 +76,7 @@ async def _hold(session: AsyncSession, build_id: UUID, host_id: int) -> str | No
 def _awaited(phase: Phase, all_steps: list[Step]) -> tuple[int | None, str, str]:
     # Of this phase only: a host that is built anew was never discovered in this build.
     # Packages may have been reported in the installer, and must be in the first boot.
-    late = PROFILED if phase is Phase.FIRST_BOOT else ()
+    late = (23, *PROFILED) if phase is Phase.FIRST_BOOT else ()
     open_steps = [
         one
         for one in all_steps
@@ -89,5 +89,7 @@ def _awaited(phase: Phase, all_steps: list[Step]) -> tuple[int | None, str, str]
     last = max(ended, key=lambda one: (one.ended_at, one.number), default=None)
     step = open_steps[0].number if open_steps else None
     awaited = arrow(step).label if step is not None else "its next call"
+    if open_steps and open_steps[0].seen:
+        awaited += f" ({open_steps[0].seen})"
     seen = f"{arrow(last.number).label}, {last.ended_at:%H:%M:%S}" if last else "nothing"
     return step, awaited, seen

@@ -38,6 +38,7 @@ __all__ = [
 _ARROW = 23
 _MODE = "org_environment"
 _FQDN = "network.fqdn"
+_SHARED = "what a host group needs at Candlepin is not one host's to take away"
 _LEAVES_NOTHING = frozenset({HostState.SELECTED, HostState.PREPARING, HostState.DECOMMISSIONING})
 """Where what there is under a host's name is of a life that is over."""
 
@@ -111,8 +112,8 @@ class OwnerKeeper(_Keeper):
         await self.candlepin.create_owner(record.key)
 
     async def remove(self, there: Organization) -> None:
-        """Delete it with all that is in it."""
-        await self.candlepin.delete_owner(there.key)
+        """Never: other hosts are in it, and by it."""
+        raise NotImplementedError(_SHARED)
 
 
 class EnvironmentKeeper(_Keeper):
@@ -136,8 +137,8 @@ class EnvironmentKeeper(_Keeper):
         await self.candlepin.create_environment(record.owner, record.id, record.id)
 
     async def remove(self, there: ContentEnvironment) -> None:
-        """Delete it."""
-        await self.candlepin.delete_environment(there.id)
+        """Never: other hosts are in it, and by it."""
+        raise NotImplementedError(_SHARED)
 
 
 class ActivationKeyKeeper(_Keeper):
@@ -161,10 +162,8 @@ class ActivationKeyKeeper(_Keeper):
         await self.candlepin.create_activation_key(record.owner, record.name)
 
     async def remove(self, there: Key) -> None:
-        """Delete it."""
-        found = await self.candlepin.activation_key(there.owner, there.name)
-        if found is not None:
-            await self.candlepin.delete_activation_key(found.id)
+        """Never: other hosts are in it, and by it."""
+        raise NotImplementedError(_SHARED)
 
 
 class ConsumerKeeper(_Keeper):
@@ -208,6 +207,8 @@ class _Prepared:
 
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     seen: set[str] = field(default_factory=set)
+    failed: dict[str, OutsideError] = field(default_factory=dict)
+    """One host has waited for this answer; the others need not do so too."""
 
 
 @task(**step("Have organization, environments and activation key (before 16)"))
@@ -223,16 +224,26 @@ async def _prepare(prepared: _Prepared, context: BuildContext) -> Seen:
     owner, key = group.owner or "", group.activation_key or ""
     mark = f"{row.name} {owner} {key} {group.content_environments}"
     async with prepared.locks[mark]:
+        if mark in prepared.failed:
+            raise prepared.failed[mark]
         if mark not in prepared.seen:
-            client = await means().candlepins.of(row)
-            await client.require_normal()
-            for one in _records(client, row, owner, key, group.content_environments):
-                # What is there is no effect of this build, and may not be undone with it.
-                if await one.keeper.read(one.record) != one.record:
-                    await ensure(context.build.id, one.keeper, one.record)
+            try:
+                await _have(context, row, owner, key)
+            except OutsideError as error:
+                prepared.failed[mark] = error
+                raise
             prepared.seen.add(mark)
     environments = ", ".join(group.content_environments) or "none"
     return Seen(f"organization {owner}, environments {environments}, activation key {key}")
+
+
+async def _have(context: BuildContext, row: CandlepinRow, owner: str, key: str) -> None:
+    client = await means().candlepins.of(row)
+    await client.require_normal()
+    for one in _records(client, row, owner, key, context.group.content_environments):
+        # What is there is no effect of this build, and may not be undone with it.
+        if await one.keeper.read(one.record) != one.record:
+            await ensure(context.build.id, one.keeper, one.record)
 
 
 def _records(
@@ -320,24 +331,48 @@ async def _look(context: BuildContext) -> None:
 @task(**step("Check the consumer (23)"))
 async def check_consumers(company: Company) -> Company:
     """Make sure that Candlepin has each host, as what its group says."""
-    return await each(company, (_ARROW,), _check, recheck=True)
+    return await each(company, (_ARROW,), _make_sure, always=True)
+
+
+async def _make_sure(context: BuildContext) -> Seen:
+    if context.candlepin is None:
+        return Seen("the host group names no Candlepin", Evidence.IMPLIED)
+    try:
+        return await _check(context)
+    except Problem:
+        # It may have been seen before: that is over.
+        async with means().sessions.begin() as session:
+            await steps.reopen(session, context.build.id, _ARROW)
+        raise
 
 
 async def _check(context: BuildContext) -> Seen:
     row, name, m = context.candlepin, context.host.name, means()
-    advice = "Register the host again (systemctl start rackrise-rhsm on it); then retry."
+    advice = (
+        "See journalctl -u rackrise-rhsm on the host, and have it register with the keys of its"
+        " kickstart; then retry."
+    )
     if row is None:
-        raise Problem(f"the host group of {name} has no Candlepin any more", "Retry.")
+        raise Problem(
+            f"the host group of {name} has no Candlepin any more",
+            "Name it again in the site file; then retry.",
+        )
     async with m.sessions() as session:
         known = await consumers.of_host(session, context.host.id)
     if known is None or known.registered_at is None:
         raise Problem(f"{name} has not registered at Candlepin", advice)
+    wanted = tuple(context.group.content_environments)
     async with m.admission.gate(SYSTEM, row.name):
-        there = await (await m.candlepins.of(row)).consumer(known.uuid)
+        client = await m.candlepins.of(row)
+        there = await client.consumer(known.uuid)
+        if isinstance(there, Consumer) and there.environment_ids != wanted:
+            # The group has changed since it registered; it is ours to follow, and not the host's.
+            changes = {"environments": [{"id": one} for one in wanted]}
+            await client.update_consumer(known.uuid, changes)
+            there = await client.consumer(known.uuid)
     if there is None or isinstance(there, Deleted):
         said = "has deleted" if there else "does not know"
         raise Problem(f"Candlepin at {row.url} {said} the consumer {known.uuid} of {name}", advice)
-    wanted = tuple(context.group.content_environments)
     if there.environment_ids != wanted:
         raise Problem(
             f"the consumer of {name} is in the environments {_listed(there.environment_ids)}, and"

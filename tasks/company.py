@@ -184,6 +184,7 @@ async def each(
     work: Callable[[BuildContext], Awaitable[Seen]],
     *,
     recheck: bool = False,
+    always: bool = False,
 ) -> Company:
     """Do one step for every host of a company; finished steps are passed over.
 
@@ -192,6 +193,7 @@ async def each(
         numbers: the arrows that the step carries out; none where it only decides something.
         work: does it for one host and says what was seen.
         recheck: look again at arrows that are done but were not observed.
+        always: look again at all of them: what was seen may be gone since.
 
     Returns:
         The company without the hosts that failed; those go on in runs of their own.
@@ -199,7 +201,7 @@ async def each(
     Raises:
         NothingDone: it failed for all of them.
     """
-    return await _each(company, numbers, work, contexts, recheck=recheck)
+    return await _each(company, numbers, work, contexts, recheck=recheck, always=always)
 
 
 async def each_arrival(
@@ -220,12 +222,15 @@ async def _each(
     read: Callable[[AsyncSession, Iterable[UUID]], Awaitable[dict[UUID, Known]]],
     *,
     recheck: bool,
+    always: bool = False,
 ) -> Company:
     m = means()
     run_id = runtime.flow_run.id
     async with m.sessions.begin() as session:
         ours = await claims.still_ours(session, company.builds, company.id, m.worker)
-        finished = await _finished(session, ours, numbers, recheck=recheck)
+        finished = set[UUID]()
+        if not always:
+            finished = await _finished(session, ours, numbers, recheck=recheck)
         todo = ours - finished
         await steps.begin(session, todo, numbers, UUID(run_id) if run_id else None, m.clock())
         situations = await read(session, todo)

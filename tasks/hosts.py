@@ -5,7 +5,8 @@ from __future__ import annotations
 from prefect import task
 from pydantic import ValidationError
 
-from inventory import builds, callbacks, hosts, orders, rules
+from inventory import builds, callbacks, hosts, orders, rules, steps
+from inventory.arrows import PROFILED
 from inventory.context import Arrival, BuildContext
 from inventory.errors import InventoryError
 from inventory.life import Event, HostState
@@ -58,6 +59,12 @@ async def _judge(context: BuildContext) -> Seen:
             return Seen("in operation already")
         report = await callbacks.latest(session, context.build.id, CallbackKind.REPORT)
         _check(context, report)
+        profiled = await steps.done(session, [context.build.id], PROFILED)
+        if context.candlepin is not None and context.build.id not in profiled:
+            raise Problem(
+                f"{context.host.name} has not reported its packages and repositories yet",
+                "Wait for them, or see journalctl -u rackrise-rhsm on the host; then retry.",
+            )
         await hosts.move(session, host, Event.REPORT, m.clock())
         await builds.close_build(session, context.build, BuildOutcome.IN_OPERATION, m.clock())
     return Seen("in operation")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography import x509
@@ -35,6 +36,8 @@ class Front:
     """Room for those under way."""
     uploads: asyncio.Semaphore
     """Likewise for profiles."""
+    open_answers: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Answers of Candlepin that are under way to each consumer."""
 
     @asynccontextmanager
     async def turn(self, room: asyncio.Semaphore) -> AsyncIterator[None]:

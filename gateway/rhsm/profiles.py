@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _REPOSITORIES = "enabled_repos"
 _MOST_PARTS, _MOST_ITEMS = 20, 100_000
+_READ_SECONDS = 30.0
 
 
 class _Part(BaseModel):
@@ -140,9 +141,9 @@ async def _heard(
 ) -> Response:
     require_own(request, uuid)
     gateway = front.gateway
-    raw = await read_body(request, gateway.settings.profile_bytes)
-    # Read, ten thousand packages are ten times as large: few hosts at a time may have that here.
+    # Ten thousand packages are a megabyte, and ten when they are read: few hosts at a time.
     async with front.turn(front.uploads):
+        raw = await _in_time(read_body(request, gateway.settings.profile_bytes))
         upload = await asyncio.to_thread(_upload, raw, parts_of)
         async with gateway.transaction() as session:
             known = await consumers.by_uuid(session, uuid)
@@ -157,6 +158,15 @@ async def _heard(
     told = ", ".join(f"{len(one.profile)} {one.content_type}" for one in upload.parts)
     log.info("%s reports %s", known.host.name, told)
     return JSONResponse({"uuid": uuid, "name": known.host.name})
+
+
+async def _in_time(reading: Awaitable[bytes]) -> bytes:
+    try:
+        async with asyncio.timeout(_READ_SECONDS):
+            return await reading
+    except TimeoutError:
+        said = f"the profile was not sent within {_READ_SECONDS:g} s; try again"
+        raise Refusal(408, said) from None
 
 
 async def _keep(session: AsyncSession, known: Known, upload: _Upload, front: Front) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from starlette.responses import Response
 from gateway.answers import Refusal, faults_of
 from gateway.requests import read_body
 from gateway.rhsm.front import PREFIX, Front, from_json, require_own
-from gateway.rhsm.passing import candlepins_word, pass_on
+from gateway.rhsm.passing import candlepins_word, pass_whole
 from integrations.candlepin import Consumer, Deleted, NewConsumer
 from inventory import consumers
 from inventory.consumers import Registration
@@ -50,10 +51,14 @@ _OTHERS_SAY = frozenset(
 
 
 def _texts(value: Any) -> Any:
-    # Facts are numbers and truths as well; Candlepin's document knows text only.
+    # Facts are numbers and truths as well; Candlepin's document knows text only, as Java spells it.
     if not isinstance(value, dict):
         return value
-    return {str(name): str(one) for name, one in value.items() if one is not None}
+    return {
+        str(name): one if isinstance(one, str) else json.dumps(one)
+        for name, one in value.items()
+        if one is not None
+    }
 
 
 class _Asked(BaseModel):
@@ -93,23 +98,22 @@ def registration_routes(front: Front) -> APIRouter:
         """Facts and products; what the host is called and gets is not for itself to say."""
         require_own(request, uuid)
         body = await read_body(request, gateway.settings.passed_bytes)
-        await _require_harmless(front, uuid, body)
-        await _checked_in(front, uuid)
-        return await pass_on(front, request, f"/consumers/{uuid}", uuid, body)
+        harmless = await _harmless(front, uuid, body)
+        answer = await pass_whole(front, request, f"/consumers/{uuid}", uuid, harmless)
+        return await _seen(front, uuid, answer)
 
     @router.get(f"{PREFIX}/consumers/{{uuid}}/certificates/serials")
     async def serials(request: Request, uuid: str) -> Response:
         """Asked every few hours: how Candlepin and we know that a host is there."""
         require_own(request, uuid)
-        await _checked_in(front, uuid)
-        return await pass_on(front, request, f"/consumers/{uuid}/certificates/serials", uuid)
+        path = f"/consumers/{uuid}/certificates/serials"
+        return await _seen(front, uuid, await pass_whole(front, request, path, uuid))
 
     @router.put(f"{PREFIX}/consumers/{{uuid}}/checkin")
     async def check_in(request: Request, uuid: str) -> Response:
         """Of older clients; Candlepin has no such call, so its own word that it is there counts."""
         require_own(request, uuid)
-        await _checked_in(front, uuid)
-        answer = await candlepins_word(front, request, uuid)
+        answer = await _seen(front, uuid, await candlepins_word(front, request, uuid))
         return Response(status_code=204) if answer.status_code == 200 else answer
 
     @router.delete(f"{PREFIX}/consumers/{{uuid}}")
@@ -192,14 +196,14 @@ async def _refreshed(
     """The host installs anew: it is the same consumer, with what it is now."""
     changes: dict[str, Any] = {"facts": asked.facts, **asked.handed_on()}
     wanted = registration.environments
-    if wanted and there.environment_ids != wanted:
+    if there.environment_ids != wanted:
         changes["environments"] = [{"id": one} for one in wanted]
     await front.candlepin.update_consumer(there.uuid, changes)
     return there
 
 
-async def _require_harmless(front: Front, uuid: str, body: bytes) -> None:
-    """Make sure that a host changes nothing that its host group says.
+async def _harmless(front: Front, uuid: str, body: bytes) -> bytes:
+    """What a host changes of itself, spelt anew: so that Candlepin reads what was judged here.
 
     Raises:
         Refusal: 400, it is no object; 403, it does.
@@ -215,8 +219,12 @@ async def _require_harmless(front: Front, uuid: str, body: bytes) -> None:
             known = await consumers.by_uuid(session, uuid)
         if known is not None and known.host.name != wanted["name"]:
             raise Refusal(403, f"the consumer of {known.host.name} keeps its name")
+    return json.dumps(wanted).encode()
 
 
-async def _checked_in(front: Front, uuid: str) -> None:
-    async with front.gateway.transaction() as session:
-        await consumers.check_in(session, uuid, front.gateway.clock())
+async def _seen(front: Front, uuid: str, answer: Response) -> Response:
+    """Candlepin knows the host, which was here just now."""
+    if answer.status_code == 200:
+        async with front.gateway.transaction() as session:
+            await consumers.check_in(session, uuid, front.gateway.clock())
+    return answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping, Sequence
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeVar
 
 import httpx
@@ -55,19 +56,28 @@ class Wire:
                 tls = settings.tls()
             except ssl.SSLError as error:
                 raise self.error(Refused, "prepare TLS", f"its CA is not PEM: {error}") from error
-        self._http = httpx.AsyncClient(
-            auth=auth,
-            transport=transport,
-            verify=tls,
-            timeout=settings.timeout,
-            limits=httpx.Limits(max_connections=settings.connections),
-            trust_env=False,
-            headers={"Accept": "application/json"},
-        )
+
+        def client() -> httpx.AsyncClient:
+            return httpx.AsyncClient(
+                auth=auth,
+                transport=transport,
+                verify=tls,
+                timeout=settings.timeout,
+                limits=httpx.Limits(max_connections=settings.connections),
+                trust_env=False,
+                headers={"Accept": "application/json"},
+                # A session that one host was given must not serve another, nor us.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            )
+
+        self._http = client()
+        # Hosts that do not read what they asked for hold these connections, and not ours.
+        self._passing = client()
 
     async def close(self) -> None:
         """Give back connections."""
         await self._http.aclose()
+        await self._passing.aclose()
 
     def url(self, path: str, query: Query | None = None) -> httpx.URL:
         """An address below Candlepin's own, spelt as it is signed."""
@@ -105,7 +115,7 @@ class Wire:
             Refused: its certificate is not believed.
         """
         try:
-            return await self._http.send(request, stream=stream)
+            return await (self._passing if stream else self._http).send(request, stream=stream)
         except httpx.HTTPError as error:
             said = str(error) or repr(error)
             if "CERTIFICATE_VERIFY_FAILED" in said:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -159,4 +160,8 @@ def stamp(moment: datetime) -> str:
 
 def texts(facts: Mapping[str, object]) -> dict[str, str]:
     """Facts as they are kept: numbers become text."""
-    return {name: str(value) for name, value in facts.items() if value is not None}
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in facts.items()
+        if value is not None
+    }

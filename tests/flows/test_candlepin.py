@@ -17,6 +17,7 @@ from inventory import consumers, steps
 from inventory.arrows import PROFILED, Evidence, Needs, Phase
 from inventory.builds import keep_token, registration_token
 from inventory.consumers import Registration
+from inventory.due import due
 from inventory.hosts import named
 from inventory.life import HostState
 from inventory.models import (
@@ -256,10 +257,11 @@ async def test_who_has_not_registered_at_the_first_boot_is(site: Subscribed) -> 
         await check_consumers.fn(await site.bench.party(name))
     await prepare_subscriptions.fn(await site.bench.party(name))
     registration = await site.register(name, environments=[])
-    with pytest.raises(NothingDone, match="is in the environments none, and its host group says"):
-        await check_consumers.fn(await site.bench.party(name))
-    await site.client.update_consumer(registration.uuid, {"environments": [{"id": ENVIRONMENT}]})
+    assert site.double.state.consumers[registration.uuid]["environments"] is None
     await check_consumers.fn(await site.bench.party(name))
+    # Its group has changed since: that is ours to follow.
+    there = site.double.state.consumers[registration.uuid]["environments"]
+    assert [one["id"] for one in there] == [ENVIRONMENT]
     assert (await site.bench.steps(name))[23].evidence is Evidence.OBSERVED
 
 
@@ -267,6 +269,8 @@ async def test_a_consumer_that_was_deleted_since_is_missed(site: Subscribed) -> 
     name = await site.bench.at(1, HostState.FIRST_BOOT)
     await prepare_subscriptions.fn(await site.bench.party(name))
     registration = await site.register(name)
+    await look_at_consumers.fn(await site.bench.party(name))
+    assert (await site.bench.steps(name))[23].evidence is Evidence.OBSERVED
     await site.client.delete_consumer(registration.uuid)
     with pytest.raises(NothingDone, match=f"has deleted the consumer {registration.uuid}"):
         await check_consumers.fn(await site.bench.party(name))
@@ -329,6 +333,35 @@ async def test_a_host_that_is_held_for_its_consumer_goes_on_when_it_has_one(
     assert await site.bench.retry(name) is Phase.FIRST_BOOT
     await first_boot.fn(hosts=[name], company=await site.bench.company(name))
     assert (await site.bench.host(name)).state is HostState.IN_OPERATION
+
+
+async def test_nobody_sends_a_host_into_operation_without_its_reports(site: Subscribed) -> None:
+    name = await at_first_boot(site)
+    await site.register(name)
+    await site.bench.told(name, CallbackKind.REPORT, remote="192.0.2.20")
+    with pytest.raises(NothingDone, match="has not reported its packages and repositories yet"):
+        await first_boot.fn(hosts=[name])
+    assert (await site.bench.host(name)).state is HostState.HELD
+
+
+async def test_a_group_that_names_candlepin_no_more_waits_for_nothing_of_it(
+    site: Subscribed,
+) -> None:
+    name = await at_first_boot(site)
+    await site.bench.change(HostGroup, candlepin_id=None)
+    await site.bench.told(name, CallbackKind.REPORT, remote="192.0.2.20")
+    async with site.bench.database.sessions.begin() as session:
+        assert [one.phase for one in await due(session, 10)] == [Phase.FIRST_BOOT]
+    await first_boot.fn(hosts=[name])
+    assert (await site.bench.host(name)).state is HostState.IN_OPERATION
+
+
+async def test_a_candlepin_that_is_away_is_asked_once_for_a_company(site: Subscribed) -> None:
+    names = [await site.bench.at(number, HostState.PREPARING) for number in (1, 2, 3)]
+    site.double.faults.down = True
+    with pytest.raises(NothingDone):
+        await prepare_subscriptions.fn(await site.bench.party(*names))
+    assert site.double.calls == [("GET", "/status")]
 
 
 async def test_a_host_that_does_not_report_its_packages_is_held_for_that(

@@ -16,19 +16,22 @@ from templates.render import render_kickstart
 from tests.templates.conftest import Gateway, Machine
 from tests.templates.values import PEM, RHSM, kickstart
 
-_MOVED = ("/etc/rhsm", "/usr/local/sbin", "/etc/systemd", "/usr/libexec")
+_MOVED = ("/etc/rhsm", "/etc/pki", "/usr/local/sbin", "/etc/systemd", "/usr/libexec")
 _CLIENT = """\
 #!/bin/sh
 echo "$(basename "$0") $*" >>PLACE/calls
+consumer=PLACE/root/etc/pki/consumer
 case "$1" in
-  identity) [ -e PLACE/identity ] || exit 1 ;;
-  clean) rm -f PLACE/identity ;;
+  identity) [ ! -e PLACE/away ] && [ -e "$consumer/cert.pem" ] || exit 1 ;;
+  clean) rm -f "$consumer/cert.pem" ;;
   register)
     what=$(head -n 1 PLACE/registers)
     if [ "$(wc -l <PLACE/registers)" -gt 1 ]; then sed -i 1d PLACE/registers; fi
     case $what in
-      done) : >PLACE/identity ;;
-      half) : >PLACE/identity; echo "profile upload crashed" >&2; exit 70 ;;
+      done) mkdir -p "$consumer"; echo new >"$consumer/cert.pem" ;;
+      half)
+        mkdir -p "$consumer"; echo new >"$consumer/cert.pem"
+        echo "profile upload crashed" >&2; exit 70 ;;
       *) echo "HTTP error: $what" >&2; exit 70 ;;
     esac ;;
 esac
@@ -134,12 +137,36 @@ def test_what_fails_in_the_installer_is_done_at_the_first_boot(
     assert not wants.is_symlink()
 
 
+def consumer(root: Path) -> Path:
+    """The identity of the machine's host."""
+    file = root / "etc/pki/consumer/cert.pem"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
+
+
+def test_an_identity_is_kept_while_the_server_is_only_away(
+    gateway: Gateway, machine: Machine, root: Path
+) -> None:
+    gateway.answers = [201]
+    client(machine, "503", "503", "done")
+    own = consumer(root)
+    own.write_text("own\n")
+    (machine.place / "away").touch()
+    assert run(machine, script(gateway, root)).returncode == 0
+    assert calls(machine).count(REGISTER) == 2
+    assert own.read_text() == "own\n"
+    # It is back, and did not know the host: the old identity gives way to a new one.
+    done = machine.run(f"{root}/usr/local/sbin/rackrise-rhsm 1")
+    assert done.returncode == 0, done.stderr
+    assert own.read_text() == "new\n"
+
+
 def test_a_host_that_is_registered_only_reports(
     gateway: Gateway, machine: Machine, root: Path
 ) -> None:
     gateway.answers = [201]
     client(machine, "done")
-    (machine.place / "identity").touch()
+    consumer(root).write_text("own\n")
     assert run(machine, script(gateway, root)).returncode == 0
     assert calls(machine)[-2:] == [IDENTITY, UPLOAD]
 

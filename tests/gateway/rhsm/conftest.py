@@ -26,7 +26,7 @@ from lab.doubles.candlepin import CandlepinDouble
 from serving.listeners import Listener, served, tcp_socket, tls_context, url_of
 from tests.gateway.conftest import World, token
 from tests.integrations.candlepin.sites import transport_of
-from tests.integrations.candlepin.strict import Judge
+from tests.integrations.candlepin.strict import DOCUMENT, Judge
 from tests.inventory.world import make_candlepin
 
 OWNER, KEY, ENVIRONMENT = "ACME", "web", "prod"
@@ -208,4 +208,5 @@ async def front(world: World, tmp_path: Path, settings: dict[str, Any]) -> Async
         async with served(app, [listener]):
             url = f"{url_of(listener)}/rhsm"
             yield Fronted(world, double, judge, url, authority.file, tmp_path, asked, instead)
+    assert judge.judged or not DOCUMENT.exists()
     assert judge.violations == [], json.dumps(judge.violations, indent=1)

@@ -178,6 +178,10 @@ async def test_a_host_changes_its_facts_and_not_what_its_group_says(front: Front
         answer = await front.ask("PUT", path, identity, json=harm)
         assert answer.status_code == 403
     assert front.double.state.consumers[identity.uuid]["name"] == name_of(1)
+    # Twice in one object: what Candlepin reads is what was judged.
+    twice = b'{"environments": [{"id": "dev"}], "environments": null, "facts": {"c": "d"}}'
+    assert (await front.ask("PUT", path, identity, content=twice)).status_code == 200
+    assert front.asked[-1].content == b'{"environments": null, "facts": {"c": "d"}}'
     for nonsense in (b"{", b"[]", b"7"):
         answer = await front.ask("PUT", path, identity, content=nonsense)
         assert answer.status_code == 400
@@ -253,6 +257,7 @@ async def test_nobody_says_by_a_header_who_he_is(front: Fronted) -> None:
         X_Forwarded_For="127.0.0.1",
         Cookie="a=b",
         X_Correlation_ID="0815",
+        Accept_Language="\xe9",
         Connection="cp-consumer",
     )
     assert status == 200, body
@@ -261,6 +266,36 @@ async def test_nobody_says_by_a_header_who_he_is(front: Fronted) -> None:
     assert headers["authorization"].startswith("OAuth ")
     assert headers["x-correlation-id"] == "0815"
     assert not {"cp-user", "cookie", "x-forwarded-for"} & set(headers)
+
+
+@pytest.mark.parametrize("host", ["h/rhsm/consumers/{other}?", "x@h", "h#", "h\\x"])
+async def test_the_host_header_names_no_path(front: Fronted, host: str) -> None:
+    first, _, _ = await front.registered(1)
+    second, _, _ = await front.registered(2)
+    before = len(front.asked)
+    await plainly(
+        front, f"/rhsm/consumers/{first.uuid}/release", first, Host=host.format(other=second.uuid)
+    )
+    asked = [one.url.path for one in front.asked[before:]]
+    assert asked in ([], [f"/candlepin/consumers/{first.uuid}/release"])
+
+
+async def test_no_session_of_candlepin_serves_another(front: Fronted) -> None:
+    identity, _, _ = await front.registered(1)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"{}"
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        headers = {"X-Version": "1", "Set-Cookie": "JSESSIONID=1"}
+        return httpx.Response(200, content=body(), headers=headers)
+
+    front.instead.append(httpx.MockTransport(answer))
+    path = f"/consumers/{identity.uuid}/release"
+    for _ in range(2):
+        told = await front.ask("GET", path, identity)
+        assert "set-cookie" not in told.headers
+    assert "cookie" not in front.asked[-1].headers
 
 
 async def test_a_second_request_within_the_first_does_not_get_through(front: Fronted) -> None:

@@ -54,7 +54,7 @@ async def test_what_is_written_down_before_candlepin_is_asked_is_an_effect(front
 async def test_candlepin_sees_facts_as_text_and_no_token(front: Fronted) -> None:
     identity, host, _ = await front.registered(1)
     facts = front.double.state.consumers[identity.uuid]["facts"]
-    expected = {"network.fqdn": name_of(1), "cpu.cpu(s)": "2", "virt.is_guest": "True"}
+    expected = {"network.fqdn": name_of(1), "cpu.cpu(s)": "2", "virt.is_guest": "true"}
     assert facts == expected
     async with front.world.database.sessions() as session:
         kept = await session.get_one(Facts, (host.id, "rhsm"))
