@@ -33,6 +33,7 @@ __all__ = [
     "relies_on_pin",
     "resume",
     "set_group",
+    "stage",
     "token_hash",
 ]
 
@@ -160,6 +161,11 @@ async def lock_build(session: AsyncSession, build_id: UUID) -> Build:
         .execution_options(populate_existing=True)
     )
     return found.one()
+
+
+def stage(host: Host, build: Build) -> HostState | None:
+    """How far a host is on its way: of one that is held, where it was held."""
+    return build.held_from if host.state is HostState.HELD else host.state
 
 
 async def _lock_both(session: AsyncSession, build: Build) -> tuple[Host, Build]:

@@ -68,7 +68,7 @@ async def judge(
     group = await _group(session, build)
     if group is None or group.puppet_id != puppet_id:
         return Verdict(False, f"the host group of {name} does not name this Puppet")
-    if (build.held_from if host.state is HostState.HELD else host.state) not in AT_WORK:
+    if builds.stage(host, build) not in AT_WORK:
         return Verdict(False, f"{name} is {host.state} and was not sent into its installer")
     verdict = _judged(name, build, token, key)
     if verdict.sign:

@@ -15,11 +15,11 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from inventory import builds, effects, steps
-from inventory.arrows import Evidence
+from inventory.arrows import PROFILED, Evidence
 from inventory.database import AsyncSession
 from inventory.errors import NotAdmitted
 from inventory.hosts import lock_host
-from inventory.life import AT_WORK, HostState
+from inventory.life import AT_WORK
 from inventory.models import Build, Candlepin, Consumer, Host, HostGroup
 
 __all__ = [
@@ -40,7 +40,6 @@ __all__ = [
 
 SYSTEM = "Candlepin"
 _SUBSCRIBED = 23
-_REPORTED = (25, 26)
 _MOST_KEYS = 20
 
 
@@ -116,8 +115,7 @@ async def admit(
     build = await builds.lock_build(session, build.id)
     if host.name != name.lower():
         raise NotAdmitted(f"the keys are those of {host.name}, and not of {name}")
-    state = build.held_from if host.state is HostState.HELD else host.state
-    if build.closed_at is not None or state not in AT_WORK:
+    if build.closed_at is not None or builds.stage(host, build) not in AT_WORK:
         raise NotAdmitted(f"{name} is {host.state} and not being built")
     group, candlepin = await _place_of(session, build)
     if candlepin.url != candlepin_url:
@@ -296,4 +294,4 @@ async def forget(session: AsyncSession, uuid: str) -> None:
 
 async def begin_anew(session: AsyncSession, build: Build) -> None:
     """A host begins its installation once more: it registers, and reports, once more."""
-    await steps.reopen(session, build.id, (_SUBSCRIBED, *_REPORTED))
+    await steps.reopen(session, build.id, (_SUBSCRIBED, *PROFILED))

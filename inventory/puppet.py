@@ -12,7 +12,7 @@ from sqlmodel import col, select
 
 from inventory import callbacks, steps
 from inventory.arrows import Evidence
-from inventory.builds import current_build
+from inventory.builds import current_build, stage
 from inventory.database import AsyncSession
 from inventory.hosts import keep_facts
 from inventory.life import HostState
@@ -137,8 +137,7 @@ async def _running(session: AsyncSession, host: Host) -> Build | None:
     build = await current_build(session, host.id)
     if build is None:
         return None
-    state = build.held_from if host.state is HostState.HELD else host.state
-    return build if state in _RUNS_ITSELF else None
+    return build if stage(host, build) in _RUNS_ITSELF else None
 
 
 def _key(host_id: int, key: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from prefect import get_run_logger, task
 from pydantic import BaseModel
 
-from integrations.candlepin import Candlepin, Consumer, Deleted
+from integrations.candlepin import MODE, Candlepin, Consumer, Deleted
 from integrations.errors import OutsideError
 from inventory import consumers, effects, steps
 from inventory.arrows import Evidence
@@ -36,7 +36,6 @@ __all__ = [
 ]
 
 _ARROW = 23
-_MODE = "org_environment"
 _FQDN = "network.fqdn"
 _SHARED = "what a host group needs at Candlepin is not one host's to take away"
 _LEAVES_NOTHING = frozenset({HostState.SELECTED, HostState.PREPARING, HostState.DECOMMISSIONING})
@@ -47,7 +46,7 @@ class Organization(BaseModel):
     """What an organization must be, so that current clients register in it."""
 
     key: str
-    content_access_mode: str | None = _MODE
+    content_access_mode: str | None = MODE
 
 
 class ContentEnvironment(BaseModel):

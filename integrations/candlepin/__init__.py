@@ -6,7 +6,7 @@ document describes, which a test checks.
 
 from __future__ import annotations
 
-from integrations.candlepin.client import Candlepin
+from integrations.candlepin.client import MODE, Candlepin
 from integrations.candlepin.passing import Passed
 from integrations.candlepin.records import (
     ActivationKey,
@@ -23,6 +23,7 @@ from integrations.candlepin.records import (
 from integrations.candlepin.settings import CandlepinSettings, OAuthLogin, UserLogin
 
 __all__ = [
+    "MODE",
     "ActivationKey",
     "Candlepin",
     "CandlepinSettings",

@@ -25,8 +25,8 @@ from integrations.candlepin.records import (
     Status,
 )
 from integrations.candlepin.settings import CandlepinSettings, OAuthLogin
-from integrations.candlepin.wire import AS_CONSUMER, Query, Wire
-from integrations.errors import Conflict, OutsideError, Refused, Unavailable
+from integrations.candlepin.wire import AS_CONSUMER, SYSTEM, Query, Wire
+from integrations.errors import Conflict, Refused, Unavailable
 
 __all__ = ["MODE", "Candlepin"]
 
@@ -218,7 +218,7 @@ class Candlepin:
             raise self._wire.error(Refused, operation, self._wire.said(answer))
         if there.name != new.name or there.owner != owner:
             raise Conflict(
-                system="Candlepin",
+                system=SYSTEM,
                 address=self.settings.url,
                 operation=operation,
                 said=f"the UUID {new.uuid} is that of {there.name} in {there.owner}",
@@ -322,19 +322,11 @@ class Candlepin:
         request = self._wire.build(method, path, query, {**headers, **whose}, body)
         operation = f"answer {method} {path}"
         answer = await self._wire.send(request, operation, stream=True)
-        try:
-            self._require_candlepin(answer, operation)
-        except OutsideError:
+        # 429 with its Retry-After is for the host to heed.
+        if (away := self._wire.absence(answer)) is not None:
             await answer.aclose()
-            raise
+            raise self._wire.error(Unavailable, operation, away)
         return Passed(answer.status_code, answer.headers, answer)
-
-    def _require_candlepin(self, answer: httpx.Response, operation: str) -> None:
-        # Its body is not read yet, and 429 with Retry-After is for the host to heed.
-        status = answer.status_code
-        away = status >= 500 and status != httpx.codes.NOT_IMPLEMENTED
-        if away or (status == _MISSING and "X-Version" not in answer.headers):
-            raise self._wire.error(Unavailable, operation, f"HTTP {status}")
 
     def _consumer(self, answer: httpx.Response, operation: str) -> Consumer:
         found = self._wire.read(Consumer, answer, operation)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AliasPath, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AliasPath, BaseModel, ConfigDict, Field
 
 __all__ = [
     "ActivationKey",
@@ -22,8 +21,6 @@ __all__ = [
     "Status",
 ]
 
-KeyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
-
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
@@ -35,8 +32,6 @@ class Status(_Record):
     mode: str
     """``NORMAL``, or ``SUSPEND`` while its message broker is away."""
     mode_reason: str | None = Field(default=None, alias="modeReason")
-    version: str = ""
-    release: str = ""
 
 
 class Owner(_Record):
@@ -150,4 +145,3 @@ class Job(_Record):
     status_path: str = Field(alias="statusPath")
     """Where it is looked at, below Candlepin's URL."""
     result: Any = Field(default=None, alias="resultData")
-    end_time: datetime | None = Field(default=None, alias="endTime")

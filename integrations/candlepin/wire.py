@@ -138,16 +138,25 @@ class Wire:
             Unavailable: it is away, not deployed, or suspended.
             Busy: it asks to come back later.
         """
+        if (away := self.absence(answer)) is not None:
+            raise self.error(Unavailable, operation, away)
+        if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            raise self.error(Busy, operation, self.said(answer))
+
+    def absence(self, answer: httpx.Response) -> str | None:
+        """Why this answer shows that Candlepin is not there; its body need not have been read.
+
+        Returns:
+            None: it is there, whatever it says.
+        """
         status = answer.status_code
         if status == httpx.codes.NOT_FOUND and _OURS not in answer.headers:
-            said = (
+            return (
                 f"HTTP 404 without {_OURS}: a server answers there, and Candlepin is not deployed"
             )
-            raise self.error(Unavailable, operation, said)
-        if status == httpx.codes.TOO_MANY_REQUESTS:
-            raise self.error(Busy, operation, self.said(answer))
         if status >= 500 and status != httpx.codes.NOT_IMPLEMENTED:
-            raise self.error(Unavailable, operation, self.said(answer))
+            return self.said(answer) if answer.is_closed else f"HTTP {status}"
+        return None
 
     def expect(self, answer: httpx.Response, operation: str, *expected: int) -> None:
         """Take only these statuses for success.
