@@ -16,6 +16,7 @@ from inventory.builds import close_build, registration_token
 from inventory.hosts import move
 from inventory.life import Event, HostState
 from inventory.models import BuildOutcome, Effect, EffectState, Facts, Host, HostGroup, StepState
+from lab.process import until
 from tests.gateway.conftest import token
 from tests.gateway.rhsm.conftest import ENVIRONMENT, KEY, OWNER, Fronted, keys_of, name_of
 from tests.inventory.world import later, make_candlepin
@@ -114,6 +115,31 @@ async def test_candlepin_goes_in_the_middle_and_comes_back(front: Fronted, fault
     assert (await front.register(1)).status_code == 200
     assert len(front.double.state.registered) == 1
     assert (await front.world.steps(build))[23].state is StepState.DONE
+
+
+async def test_candlepin_goes_between_the_question_and_the_registration(front: Fronted) -> None:
+    host, _ = await front.world.host(1, HostState.INSTALLING)
+    front.double.faults.down = True
+    assert (await front.register(1)).status_code == 503
+    front.double.faults.down = False
+    front.double.latency = (0.3, 0.3)
+    trying = asyncio.create_task(front.register(1))
+    posted = ("POST", f"/environments/{ENVIRONMENT}/consumers")
+    before = front.double.calls.count(posted)
+
+    async def arrived() -> bool:
+        return front.double.calls.count(posted) > before
+
+    await until(arrived, what="the registration is on its way", deadline=10, every=0.01)
+    front.double.faults.down = True
+    assert (await trying).status_code == 503
+    consumer = await front.consumer(host)
+    assert consumer is not None
+    assert ("GET", f"/consumers/{consumer.uuid}") in front.double.calls
+    assert front.double.state.registered == []
+    front.double.faults.down = False
+    assert (await front.register(1)).json()["uuid"] == consumer.uuid
+    assert front.double.state.registered == [consumer.uuid]
 
 
 async def test_many_hosts_at_one_moment_are_as_many_consumers(front: Fronted) -> None:
