@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from inventory.arrows import ARROWS, Arrow, Phase, arrows_of
+from inventory.arrows import ARROWS, WAY, Arrow, Phase, arrows_of
 
 __all__ = ["FILE", "draw"]
 
@@ -45,7 +45,7 @@ text { fill: var(--ink); font: 12px system-ui, sans-serif; }
 
 def draw() -> str:
     """The sequence diagram as SVG."""
-    rows = len(ARROWS) * ROW + len(Phase) * BAND
+    rows = len(ARROWS) * ROW + len(WAY) * BAND
     width, height = 2 * MARGIN + (len(ACTORS) - 1) * COLUMN, HEAD + rows + HEAD + 12
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">',
@@ -68,7 +68,7 @@ def _actors(y: int) -> Iterator[str]:
 
 def _body(width: int) -> Iterator[str]:
     y, arrows = HEAD, []
-    for phase in Phase:
+    for phase in WAY:
         yield f'<rect class="band" x="0" y="{y}" width="{width}" height="{BAND - 12}"/>'
         yield f'<text class="phase" x="16" y="{y + 19}">{TITLES[phase]}</text>'
         y += BAND

@@ -8,16 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["ARROWS", "PROFILED", "Arrow", "Evidence", "Needs", "Phase", "arrow", "arrows_of"]
+__all__ = ["ARROWS", "PROFILED", "WAY", "Arrow", "Evidence", "Needs", "Phase", "arrow", "arrows_of"]
 
 
 class Phase(StrEnum):
-    """A part of a host's way that one flow carries out."""
+    """A part of a host's life that one flow carries out; the last two have no arrows."""
 
     DISCOVERY = "discovery-intake"
     INCEPTION = "inception"
     ANACONDA = "anaconda-build"
     FIRST_BOOT = "first-boot"
+    CANCEL = "cancel"
+    """Undoes what a build has changed outside."""
+    DECOMMISSION = "decommission"
+    """Undoes what all builds of a host have changed outside."""
 
 
 class Evidence(StrEnum):
@@ -103,6 +107,8 @@ def _table() -> tuple[Arrow, ...]:
 
 
 ARROWS: tuple[Arrow, ...] = _table()
+WAY: tuple[Phase, ...] = tuple(dict.fromkeys(one.phase for one in ARROWS))
+"""The phases that the arrows belong to, in their order."""
 
 
 PROFILED = (25, 26)

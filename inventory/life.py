@@ -41,8 +41,10 @@ class HostState(StrEnum):
     """Has reported in from its own system. The build is closed."""
     HELD = "held"
     """A person is needed: the build says at which step, why, and what to do."""
+    CANCELLING = "cancelling"
+    """The build was given up; what it changed outside is being undone."""
     CANCELLED = "cancelled"
-    """The build was given up; what it had changed outside is undone."""
+    """The build was given up, and what it had changed outside is undone."""
     DECOMMISSIONING = "decommissioning"
     """Its records are being removed."""
     RETIRED = "retired"
@@ -54,6 +56,7 @@ WE_WORK = frozenset(
         HostState.SELECTED,
         HostState.PREPARING,
         HostState.INSTALLED,
+        HostState.CANCELLING,
         HostState.DECOMMISSIONING,
     }
 )
@@ -135,15 +138,24 @@ def _table() -> tuple[Transition, ...]:
         Transition(s.CANCELLED, e.REBUILD, s.SELECTED),
         Transition(s.CANCELLED, e.FACTS, s.DISCOVERED),
         Transition(s.RETIRED, e.FACTS, s.DISCOVERED),
+        Transition(s.CANCELLING, e.RECORDS_GONE, s.CANCELLED),
         Transition(s.DECOMMISSIONING, e.RECORDS_GONE, s.RETIRED),
     )
     # A held host goes back to where it was held, so that it starts again at the unfinished step.
-    held = tuple(Transition(state, e.HOLD, s.HELD) for state in (s.DISCOVERED, *on_the_way))
-    resumed = tuple(Transition(s.HELD, e.RETRY, state) for state in (s.DISCOVERED, *on_the_way))
-    cancelled = tuple(Transition(state, e.CANCEL, s.CANCELLED) for state in (*on_the_way, s.HELD))
+    holdable = (s.DISCOVERED, *on_the_way, s.CANCELLING, s.DECOMMISSIONING)
+    held = tuple(Transition(state, e.HOLD, s.HELD) for state in holdable)
+    resumed = tuple(Transition(s.HELD, e.RETRY, state) for state in holdable)
+    cancelled = tuple(Transition(state, e.CANCEL, s.CANCELLING) for state in (*on_the_way, s.HELD))
     retired = tuple(
         Transition(state, e.DECOMMISSION, s.DECOMMISSIONING)
-        for state in (s.DISCOVERED, *on_the_way, s.IN_OPERATION, s.HELD, s.CANCELLED)
+        for state in (
+            s.DISCOVERED,
+            *on_the_way,
+            s.IN_OPERATION,
+            s.HELD,
+            s.CANCELLING,
+            s.CANCELLED,
+        )
     )
     return forward + held + resumed + cancelled + retired
 
@@ -181,7 +193,7 @@ def diagram() -> str:
     """
     ends = {
         Event.HOLD: HostState.HELD,
-        Event.CANCEL: HostState.CANCELLED,
+        Event.CANCEL: HostState.CANCELLING,
         Event.DECOMMISSION: HostState.DECOMMISSIONING,
     }
     lines = ["stateDiagram-v2", f"    [*] --> {HostState.DISCOVERED}: {Event.FACTS}"]

@@ -496,6 +496,12 @@ class Build(SQLModel, table=True):
     """How often the kickstart was fetched."""
     deadline: datetime | None = _time(default=None, nullable=True)
     """When the present wait for the host ends."""
+    network_boots: int = 0
+    """How often the host booted the network after the end of its installation."""
+    overdue_since: datetime | None = _time(default=None, nullable=True)
+    """Since when the host is slower than its kind usually is; None: it is not."""
+    overdue: str = ""
+    """At which step, and how long that usually takes."""
     held_from: HostState | None = _word(HostState, default=None, nullable=True)
     held_step: int | None = None
     held_reason: str | None = None
@@ -584,6 +590,8 @@ class Claim(SQLModel, table=True):
     worker: str | None = None
     """Lease of the worker that runs it; None until one has taken it up."""
     made_at: datetime = _time(default_factory=now)
+    withdrawn_at: datetime | None = _time(default=None, nullable=True)
+    """When something else was asked for: its run changes nothing more, and then lets go of it."""
     ended_at: datetime | None = _time(default=None, nullable=True)
 
 
@@ -602,6 +610,8 @@ class EffectState(StrEnum):
     APPLIED = "applied"
     VERIFIED = "verified"
     UNDONE = "undone"
+    LEFT = "left"
+    """Not undone, because what is there is not ours, or not one host's to take away."""
 
 
 class Effect(SQLModel, table=True):
@@ -627,3 +637,5 @@ class Effect(SQLModel, table=True):
     applied_at: datetime | None = _time(default=None, nullable=True)
     verified_at: datetime | None = _time(default=None, nullable=True)
     undone_at: datetime | None = _time(default=None, nullable=True)
+    seen: str = ""
+    """What was seen when it was undone, or why it was left."""

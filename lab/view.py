@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from rich.table import Table
 
-from inventory.arrows import Evidence, Phase, arrows_of
+from inventory.arrows import WAY, Evidence, arrows_of
 from inventory.life import HostState
 from inventory.models import StepState
 from inventory.overview import ArrowRow, HostRow
@@ -66,7 +66,7 @@ def _symbols(rows: Sequence[ArrowRow]) -> str:
     """34 symbols, with a gap between two phases."""
     by_number = {row.number: _symbol(row) for row in rows}
     return " ".join(
-        "".join(by_number.get(one.number, "·") for one in arrows_of(phase)) for phase in Phase
+        "".join(by_number.get(one.number, "·") for one in arrows_of(phase)) for phase in WAY
     )
 
 

@@ -85,7 +85,7 @@ async def test_a_cancelled_host_that_is_discovered_again_is_news(
     await post(client, facts())
     async with world.database.sessions.begin() as session:
         host = await lock_host(session, 1)
-        for event in (Event.SELECT, Event.CANCEL):
+        for event in (Event.SELECT, Event.CANCEL, Event.RECORDS_GONE):
             await move(session, host, event, later(1))
         build = await latest_build(session, 1)
         assert build is not None

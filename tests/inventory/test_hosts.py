@@ -139,6 +139,7 @@ async def test_a_cancelled_host_that_posts_facts_begins_a_new_generation(
     async with database.sessions.begin() as session:
         await move(session, host, Event.SELECT, later(1))
         await move(session, host, Event.CANCEL, later(2))
+        await move(session, host, Event.RECORDS_GONE, later(2))
         await close_build(session, build, BuildOutcome.CANCELLED, later(2))
     async with database.sessions.begin() as session:
         again, second, new = await discover(session, seen(1), site_id=None, at=later(3))
