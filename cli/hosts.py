@@ -1,4 +1,4 @@
-"""``rackrise hosts``: look at hosts, provision them, let held ones go on."""
+"""``rackrise hosts``: look at hosts, provision them, let them go on, give them up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from inventory.database import AsyncSession
     from inventory.hardware import HardwareRow
     from inventory.models import ProfileChange
-    from inventory.overview import ArrowRow, HostRow
+    from inventory.overview import ArrowRow, EffectRow, HostRow
     from inventory.profiles import ProfileRow
     from inventory.repositories import RepositoryRow
 
@@ -46,14 +46,20 @@ def _moment(at: datetime) -> str:
 
 
 def _held(row: HostRow) -> str:
-    if not row.held_reason:
+    if row.state in ("cancelling", "cancelled", "decommissioning", "retired"):
+        return row.given_up or ""
+    if row.state != "held" or not row.held_reason:
         return ""
     return f"{row.held_step or '-'}: {row.held_reason}. {row.held_advice or ''}".rstrip(". ") + "."
 
 
+def _who() -> str:
+    return f"{getpass.getuser()} at the command line"
+
+
 @app.command("list")
 def list_hosts() -> None:
-    """All hosts: state, since when, and why those that are held are held."""
+    """All hosts: state, since when, and why those that are held or given up are so."""
     from inventory.overview import fleet
 
     table = _table("host", "state", "since (UTC)", "address", "held at, because; what to do")
@@ -67,12 +73,17 @@ def show(name: Annotated[str, typer.Argument(help="Full name of the host.")]) ->
     """One host: arrows with state, evidence and what was seen; hardware, what it has installed."""
     from inventory import hosts, profiles, repositories
     from inventory.hardware import hardware_of
-    from inventory.overview import arrows_of_host, fleet
+    from inventory.overview import arrows_of_host, effects_of_host, fleet
 
     async def look(
         session: AsyncSession,
     ) -> tuple[
-        list[ArrowRow], list[HostRow], list[RepositoryRow], list[HardwareRow], list[ProfileRow]
+        list[ArrowRow],
+        list[HostRow],
+        list[RepositoryRow],
+        list[HardwareRow],
+        list[ProfileRow],
+        list[EffectRow],
     ]:
         host = await hosts.named(session, name)
         return (
@@ -81,9 +92,10 @@ def show(name: Annotated[str, typer.Argument(help="Full name of the host.")]) ->
             await repositories.of_host(session, host.id),
             await hardware_of(session, host.id),
             await profiles.of_host(session, host.id),
+            await effects_of_host(session, host.id),
         )
 
-    arrows, rows, used, hardware, reported = with_inventory(look)
+    arrows, rows, used, hardware, reported, changed = with_inventory(look)
     table = _table("arrow", "state", "evidence", "at (UTC)", "seen")
     for row in arrows:
         table.add_row(
@@ -107,13 +119,20 @@ def show(name: Annotated[str, typer.Argument(help="Full name of the host.")]) ->
     if reported:
         table = _table("reported", "how many", "at (UTC)", "last change (UTC)", "came", "went")
         for kind in reported:
-            changed = (_moment(kind.changed_at), f"{kind.added}", f"{kind.removed}")
-            last = changed if kind.added or kind.removed else ("", "", "")
+            latest = (_moment(kind.changed_at), f"{kind.added}", f"{kind.removed}")
+            last = latest if kind.added or kind.removed else ("", "", "")
             table.add_row(kind.content_type, f"{kind.count}", _moment(kind.received_at), *last)
         _print(table)
+    if changed:
+        table = _table("changed outside", "where", "state", "at (UTC)", "seen")
+        for effect in changed:
+            record = f"{effect.system} {effect.key}"
+            table.add_row(record, effect.place, effect.state, _moment(effect.at), effect.seen)
+        _print(table)
     for host in rows:
-        if host.held_reason:
-            typer.echo(f"{host.name} is held at {_held(host)}")
+        if said := _held(host):
+            comes = "at" if host.state == "held" else "by"
+            typer.echo(f"{host.name} is {host.state} {comes} {said}")
 
 
 @app.command()
@@ -158,12 +177,73 @@ def provision(
     async def order(session: AsyncSession) -> None:
         host = await hosts.named(session, name)
         wanted = await orders.group_named(session, group)
-        who = f"{getpass.getuser()} at the command line"
-        await orders.provision(session, host, wanted, name=as_name, asked_by=who, at=now())
+        await orders.provision(session, host, wanted, name=as_name, asked_by=_who(), at=now())
         await notify(session, CHANNEL_CALLBACKS)
 
     with_inventory(order)
     typer.echo(f"{name} is on its way; see: rackrise hosts show {as_name or name}")
+
+
+@app.command()
+def rebuild(
+    name: Annotated[str, typer.Argument(help="Full name of a host that was built before.")],
+    group: Annotated[
+        str | None, typer.Option("--group", help="Host group that it becomes; else its own.")
+    ] = None,
+) -> None:
+    """Install a host anew, under its name and address: what is on its disk is lost."""
+    from inventory import hosts, orders
+    from inventory.database import CHANNEL_CALLBACKS, notify
+    from inventory.models import now
+
+    async def order(session: AsyncSession) -> None:
+        host = await hosts.named(session, name)
+        wanted = await orders.group_named(session, group) if group else None
+        await orders.rebuild(session, host, wanted, asked_by=_who(), at=now())
+        await notify(session, CHANNEL_CALLBACKS)
+
+    with_inventory(order)
+    typer.echo(f"{name} is built anew; see: rackrise hosts show {name}")
+
+
+@app.command()
+def cancel(
+    name: Annotated[str, typer.Argument(help="Full name of a host that is being built.")],
+    why: Annotated[str, typer.Option(help="Kept beside who asked.")] = "",
+) -> None:
+    """Give a host's build up, and undo what it has changed outside."""
+    from inventory import hosts, orders
+    from inventory.models import now
+
+    async def order(session: AsyncSession) -> None:
+        said = f"{_who()}: {why}" if why else _who()
+        await orders.cancel(session, await hosts.named(session, name), why=said, at=now())
+
+    with_inventory(order)
+    typer.echo(f"{name} is given up; what is undone: rackrise hosts show {name}")
+
+
+@app.command()
+def decommission(
+    name: Annotated[str, typer.Argument(help="Full name of a host.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Let a host go for good: its address, names, boot files, certificate and consumer.
+
+    The machine itself is not touched: switch it off, or it keeps an address that is free to others.
+    """
+    from inventory import hosts, orders
+    from inventory.models import now
+
+    if not yes:
+        typer.confirm(f"Remove all that there is of {name} outside?", abort=True)
+
+    async def order(session: AsyncSession) -> None:
+        host = await hosts.named(session, name)
+        await orders.decommission(session, host, asked_by=_who(), at=now())
+
+    with_inventory(order)
+    typer.echo(f"{name} leaves; what is undone: rackrise hosts show {name}")
 
 
 @app.command()

@@ -19,6 +19,8 @@ from prefect.utilities.callables import parameter_schema
 from deployments.worker import POOL, InProcessWorker
 from flows.anaconda_build import anaconda_build
 from flows.attend import attend
+from flows.cancel import cancel
+from flows.decommission import decommission
 from flows.discovery_intake import discovery_intake
 from flows.first_boot import first_boot
 from flows.inception import inception
@@ -43,6 +45,8 @@ CATALOGUE = (
     Entry(inception, Phase.INCEPTION),
     Entry(anaconda_build, Phase.ANACONDA),
     Entry(first_boot, Phase.FIRST_BOOT),
+    Entry(cancel, Phase.CANCEL),
+    Entry(decommission, Phase.DECOMMISSION),
     Entry(attend, every=timedelta(minutes=1)),
     Entry(sync_content, every=timedelta(hours=6)),
     Entry(tidy, every=timedelta(days=1)),

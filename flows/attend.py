@@ -7,6 +7,7 @@ from prefect import flow, get_run_logger
 from tasks.attend import hold_overdue
 from tasks.certificates import settle_certificates
 from tasks.puppet import collect_reports
+from tasks.undo import undo_late_writes
 
 __all__ = ["attend"]
 
@@ -18,6 +19,7 @@ async def attend() -> None:
     A host that is held is told of with what was awaited and what was seen last.
     """
     await settle_certificates()
+    await undo_late_writes()
     # Before anybody is held for a report that Puppet has and we have not.
     await collect_reports()
     for sentence in await hold_overdue():

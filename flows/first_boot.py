@@ -14,6 +14,7 @@ from tasks.dhcp import check_first_boot_leases
 from tasks.hosts import judge_first_boot
 from tasks.puppet import judge_puppet
 from tasks.repositories import compare_repositories
+from tasks.undo import undo_former_records
 
 __all__ = ["first_boot"]
 
@@ -34,4 +35,6 @@ async def first_boot(hosts: list[str], company: UUID | None = None) -> None:
             going = await check_certificates(going)
             going = await judge_puppet(going)
         going = await compare_repositories(going)
+        if party.again:
+            going = await undo_former_records(going)
         await judge_first_boot(going)

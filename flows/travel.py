@@ -15,8 +15,9 @@ from sqlmodel import col, select
 from inventory import builds, claims, hosts, orders
 from inventory.arrows import Phase
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
+from inventory.errors import NotReady
 from inventory.life import ForbiddenTransition, HostState
-from inventory.models import Build, Host
+from inventory.models import Build, Host, HostGroup, OnFailure
 from inventory.needs import needs_of
 from tasks.company import Company, NothingDone, Problem, Traveller, advice
 from tasks.means import means
@@ -66,7 +67,8 @@ async def travelling(
             await _list_travellers(party)
         yield party
     except NothingDone as error:
-        await _hold(party, {one.build: fault for one, fault in error.failed.items()}, error.numbers)
+        faults = {one.build: fault for one, fault in error.failed.items()}
+        await _hold(party, faults, error.numbers, may_undo=True)
         raise
     except asyncio.CancelledError:
         if means().leaving.is_set():
@@ -75,10 +77,10 @@ async def travelling(
         await asyncio.shield(_hold(party, dict.fromkeys(party.builds, stopped), ()))
         raise
     except Exception as error:
-        await _hold(party, dict.fromkeys(party.builds, error), ())
+        await _hold(party, dict.fromkeys(party.builds, error), (), may_undo=True)
         raise
     else:
-        await _end(party, party.builds)
+        await _end(party)
 
 
 async def _gather(
@@ -98,8 +100,9 @@ async def _gather(
             .order_by(Host.name)
         )
         travellers = tuple(Traveller(build=build, host=name) for build, name in names)
-        needs = await needs_of(session, [one.build for one in travellers])
-    party = Company(id=company, phase=phase, travellers=travellers, needs=needs)
+        ids = [one.build for one in travellers]
+        needs, again = await needs_of(session, ids), await builds.any_again(session, ids)
+    party = Company(id=company, phase=phase, travellers=travellers, needs=needs, again=again)
     logger = get_run_logger()
     if travellers:
         logger.info("on the way: %s", ", ".join(one.host for one in travellers))
@@ -121,18 +124,9 @@ async def _ready(
     else:
         chosen = [await hosts.named(session, name) for name in named]
     for host in chosen:
+        if wish.asked_by:
+            await _grant(session, phase, host, wish)
         build = await builds.current_build(session, host.id)
-        if phase is Phase.INCEPTION and wish.host_group:
-            group = await orders.group_named(session, wish.host_group)
-            if host.state in orders.MAY_BE_PROVISIONED:
-                build = await orders.provision(
-                    session,
-                    host,
-                    group,
-                    name=wish.name or None,
-                    asked_by=wish.asked_by,
-                    at=m.clock(),
-                )
         if build is None:
             continue
         if host.state is HostState.HELD and await orders.phase_to_resume(session, build) is phase:
@@ -142,13 +136,42 @@ async def _ready(
     return ready
 
 
-async def _hold(party: Company, faults: dict[UUID, Exception], numbers: tuple[int, ...]) -> None:
+async def _grant(session: AsyncSession, phase: Phase, host: Host, wish: Wish) -> None:
+    """Order what a person who started the run wishes for its hosts."""
+    at = means().clock()
+    match phase:
+        case Phase.INCEPTION if wish.host_group:
+            group = await orders.group_named(session, wish.host_group)
+            if host.state in orders.MAY_BE_PROVISIONED:
+                await orders.provision(
+                    session, host, group, name=wish.name or None, asked_by=wish.asked_by, at=at
+                )
+        case Phase.CANCEL:
+            await orders.cancel(session, host, why=wish.asked_by, at=at)
+        case Phase.DECOMMISSION:
+            await orders.decommission(session, host, asked_by=wish.asked_by, at=at)
+
+
+async def _hold(
+    party: Company,
+    faults: dict[UUID, Exception],
+    numbers: tuple[int, ...],
+    *,
+    may_undo: bool = False,
+) -> None:
+    """Hold hosts, each with its own reason; or give their builds up, if their group says so."""
     m = means()
     async with m.sessions.begin() as session:
         ours = await claims.still_ours(session, faults, party.id, m.worker)
         for build_id in ours:
             build = await session.get_one(Build, build_id)
             try:
+                if may_undo and await _undoes(session, party.phase, build):
+                    at_step = f" at {numbers[0]}" if numbers else ""
+                    host = await session.get_one(Host, build.host_id)
+                    why = f"its inception failed{at_step}: {faults[build_id]}"
+                    await orders.cancel(session, host, why=why, at=m.clock())
+                    continue
                 await builds.hold(
                     session,
                     build,
@@ -157,16 +180,22 @@ async def _hold(party: Company, faults: dict[UUID, Exception], numbers: tuple[in
                     advice=advice(faults[build_id]),
                     at=m.clock(),
                 )
-            except ForbiddenTransition as error:
+            except (ForbiddenTransition, NotReady) as error:
                 get_run_logger().warning("not held: %s", error)
-    await _end(party, party.builds)
+    await _end(party)
 
 
-async def _end(party: Company, build_ids: Iterable[UUID]) -> None:
+async def _undoes(session: AsyncSession, phase: Phase, build: Build) -> bool:
+    if phase is not Phase.INCEPTION or build.host_group_id is None:
+        return False
+    group = await session.get_one(HostGroup, build.host_group_id)
+    return group.on_failure is OnFailure.UNDO
+
+
+async def _end(party: Company) -> None:
     m = means()
     async with m.sessions.begin() as session:
-        ours = await claims.still_ours(session, build_ids, party.id, m.worker)
-        await claims.end(session, ours, party.id, m.clock())
+        await claims.let_go(session, party.builds, party.id, m.worker, m.clock())
         # A callback that came meanwhile has waited for this.
         await notify(session, CHANNEL_CALLBACKS)
 

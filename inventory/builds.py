@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID, uuid4
 
@@ -18,6 +19,7 @@ from inventory.life import Event, HostState, next_state
 from inventory.models import Build, BuildOutcome, Host, HostGroup, Step, StepState
 
 __all__ = [
+    "any_again",
     "build_by_token",
     "certificate_token",
     "close_build",
@@ -55,6 +57,7 @@ async def open_build(
     group: HostGroup | None,
     asked_by: str | None,
     at: datetime,
+    leaves: bool = False,
 ) -> Build:
     """Open the next generation of a host, with a step for each of the thirty-four arrows.
 
@@ -64,6 +67,7 @@ async def open_build(
         group: what it is to become; None while nobody has said.
         asked_by: who or what asked for it.
         at: the present.
+        leaves: the host is to be removed: no arrow is asked for.
 
     Raises:
         BuildOpen: the host has an open build; the transaction goes on.
@@ -86,7 +90,7 @@ async def open_build(
     if opened.scalar_one_or_none() is None:
         present = await current_build(session, host.id)
         raise BuildOpen(host.name, present.id if present else None)
-    skipped = _not_asked(group)
+    skipped = [one.number for one in ARROWS] if leaves else _not_asked(group)
     rows = [
         {
             "build_id": build_id,
@@ -150,6 +154,14 @@ async def latest_build(session: AsyncSession, host_id: int) -> Build | None:
         .limit(1)
     )
     return found.one_or_none()
+
+
+async def any_again(session: AsyncSession, build_ids: Collection[UUID]) -> bool:
+    """Whether any of the builds is not its host's first."""
+    found = await session.exec(
+        select(Build.id).where(col(Build.id).in_(build_ids), col(Build.generation) > 1).limit(1)
+    )
+    return found.first() is not None
 
 
 async def lock_build(session: AsyncSession, build_id: UUID) -> Build:
@@ -234,7 +246,7 @@ async def close_build(
 ) -> None:
     """End a build; one that has ended keeps its first outcome.
 
-    The reason of a held build stays, for whoever asks later why it was given up.
+    The reason of a held build stays, for whoever asks later why it was superseded.
     """
     build = await lock_build(session, build.id)
     if build.closed_at is None:

@@ -15,14 +15,17 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from inventory import builds, steps
+from inventory import builds, effects, steps
 from inventory.database import AsyncSession
 from inventory.hosts import host_by_name, lock_host
 from inventory.life import AT_WORK, HostState
-from inventory.models import Build, Host, HostGroup, Step, StepState
+from inventory.models import Build, Host, HostGroup, Puppet, Step, StepState
 
-__all__ = ["Verdict", "judge", "release_key", "waiting"]
+__all__ = ["PLACE", "SYSTEM", "Verdict", "judge", "place", "release_key", "waiting"]
 
+SYSTEM = "Puppet CA"
+PLACE = "Puppet "
+"""Before the server's name, in the places of effects."""
 _ARROW = 24
 
 
@@ -32,6 +35,11 @@ class Verdict:
 
     sign: bool
     reason: str
+
+
+def place(puppet: Puppet) -> str:
+    """How effects name its CA."""
+    return f"{PLACE}{puppet.name}"
 
 
 async def judge(
@@ -45,6 +53,8 @@ async def judge(
     at: datetime,
 ) -> Verdict:
     """Say whether a request may be signed; while its host installs, that is noted at arrow 24.
+
+    That it is about to be signed is written down as an effect, whoever is going to sign it.
 
     Args:
         session: in the caller's transaction.
@@ -73,6 +83,9 @@ async def judge(
     verdict = _judged(name, build, token, key)
     if verdict.sign:
         build.certificate_key = key
+        puppet = await session.get_one(Puppet, puppet_id)
+        signed = {"name": name, "state": "signed", "fingerprint": ""}
+        await effects.intend(session, build.id, SYSTEM, place(puppet), name, None, signed, at)
     await steps.begin(session, [build.id], _ARROW, None, at)
     await steps.note(session, build.id, _ARROW, verdict.reason)
     return verdict

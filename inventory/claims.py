@@ -3,7 +3,9 @@
 A claim is written before the flow run is made, so that a crash between the two is seen
 (``unstarted``) and a second run is impossible. A worker takes up the claims of a company
 (``adopt``), renews its lease while it lives, and asks ``still_ours`` before each write: one that
-slept too long finds its claims buried and given to another.
+slept too long finds its claims buried and given to another. A claim that is withdrawn, because a
+person asked for something else, is nobody's to write with; it lives until its run has let go, so
+that nothing is undone while the run may still be writing.
 """
 
 from __future__ import annotations
@@ -26,14 +28,17 @@ __all__ = [
     "claim",
     "end",
     "held_by",
+    "let_go",
     "renew",
     "set_flow_run",
     "still_ours",
     "travelled",
     "unstarted",
+    "withdraw",
 ]
 
 _LIVE = col(Claim.ended_at).is_(None)
+_GOOD = sa.and_(_LIVE, col(Claim.withdrawn_at).is_(None))
 
 
 async def claim(
@@ -107,7 +112,7 @@ async def adopt(
         sa.update(Claim)
         .where(
             col(Claim.company) == company,
-            _LIVE,
+            _GOOD,
             sa.or_(col(Claim.worker).is_(None), col(Claim.worker) == worker),
         )
         .values(worker=worker, flow_run_id=flow_run_id)
@@ -128,6 +133,35 @@ async def end(
     )
 
 
+async def let_go(
+    session: AsyncSession, build_ids: Iterable[UUID], company: UUID, worker: str, at: datetime
+) -> None:
+    """End what this worker holds of a company's claims on builds, withdrawn ones as well."""
+    await session.exec(
+        sa.update(Claim)
+        .where(
+            col(Claim.build_id).in_(list(build_ids)),
+            col(Claim.company) == company,
+            col(Claim.worker) == worker,
+            _LIVE,
+        )
+        .values(ended_at=at)
+    )
+
+
+async def withdraw(session: AsyncSession, build_id: UUID, at: datetime) -> None:
+    """Take back the right to run a phase, because something else was asked for.
+
+    A claim that nobody has taken up ends at once. A worker that has, writes nothing more: the claim
+    ends when its run has let go of it, or when the worker is buried.
+    """
+    live = sa.and_(col(Claim.build_id) == build_id, _LIVE)
+    await session.exec(sa.update(Claim).where(live).values(withdrawn_at=at))
+    await session.exec(
+        sa.update(Claim).where(live, col(Claim.worker).is_(None)).values(ended_at=at)
+    )
+
+
 async def still_ours(
     session: AsyncSession, build_ids: Iterable[UUID], company: UUID, worker: str
 ) -> set[UUID]:
@@ -138,7 +172,7 @@ async def still_ours(
             col(Claim.build_id).in_(list(build_ids)),
             col(Claim.company) == company,
             col(Claim.worker) == worker,
-            _LIVE,
+            _GOOD,
         )
         # Shared, so that nobody buries or ends them before what we write is committed.
         .with_for_update(read=True)
@@ -150,7 +184,7 @@ async def held_by(session: AsyncSession, build_id: UUID, worker: str) -> bool:
     """Whether a build's live claim is this worker's, and will be until the transaction ends."""
     held = await session.exec(
         select(Claim.id)
-        .where(col(Claim.build_id) == build_id, col(Claim.worker) == worker, _LIVE)
+        .where(col(Claim.build_id) == build_id, col(Claim.worker) == worker, _GOOD)
         .with_for_update(read=True)
     )
     return held.one_or_none() is not None
@@ -178,7 +212,7 @@ async def renew(session: AsyncSession, worker: str, until: datetime) -> None:
 
 
 async def bury(session: AsyncSession, at: datetime) -> list[Claim]:
-    """Take the claims from workers whose lease has passed.
+    """Take the claims from workers whose lease has passed; withdrawn ones end with that.
 
     Returns:
         These claims, without a worker now, for their runs to be scheduled again.
@@ -189,7 +223,10 @@ async def bury(session: AsyncSession, at: datetime) -> list[Claim]:
     freed = await session.exec(
         sa.update(Claim)
         .where(_LIVE, col(Claim.worker).is_not(None), ~lives)
-        .values(worker=None)
+        .values(
+            worker=None,
+            ended_at=sa.case((col(Claim.withdrawn_at).is_not(None), at), else_=None),
+        )
         .returning(Claim)
         .execution_options(populate_existing=True, synchronize_session=False)
     )

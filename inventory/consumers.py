@@ -23,6 +23,7 @@ from inventory.life import AT_WORK
 from inventory.models import Build, Candlepin, Consumer, Host, HostGroup
 
 __all__ = [
+    "PLACE",
     "SYSTEM",
     "Known",
     "Registration",
@@ -39,6 +40,8 @@ __all__ = [
 ]
 
 SYSTEM = "Candlepin"
+PLACE = "Candlepin "
+"""Before its name, in the places of effects."""
 _SUBSCRIBED = 23
 _MOST_KEYS = 20
 
@@ -72,7 +75,7 @@ class Known:
 
 def place(candlepin: Candlepin) -> str:
     """How effects name it."""
-    return f"Candlepin {candlepin.name}"
+    return f"{PLACE}{candlepin.name}"
 
 
 def effect_key(uuid: str) -> str:

@@ -39,6 +39,8 @@ _STARTS: dict[Phase, tuple[set[HostState], tuple[CallbackKind, ...]]] = {
         {HostState.FIRST_BOOT},
         (CallbackKind.REPORT, CallbackKind.PUPPET_REPORT),
     ),
+    Phase.CANCEL: ({HostState.CANCELLING}, ()),
+    Phase.DECOMMISSION: ({HostState.DECOMMISSIONING}, ()),
 }
 """The states in which a phase is ours to run, and the callbacks that it waits for."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,11 +11,34 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from inventory.database import AsyncSession
-from inventory.models import Build, Effect, EffectState
+from inventory.models import Build, BuildOutcome, Effect, EffectState
 
-__all__ = ["applied", "intend", "of_build", "undone", "unneeded", "verified", "written_by_us"]
+__all__ = [
+    "DHCP",
+    "DNS",
+    "TFTP",
+    "applied",
+    "came_late",
+    "confirm",
+    "intend",
+    "late",
+    "leave",
+    "of_build",
+    "of_host",
+    "standing",
+    "undo",
+    "undone",
+    "unneeded",
+    "verified",
+    "written_by_us",
+]
+
+DHCP, DNS, TFTP = "DHCP", "DNS", "TFTP"
+"""What effects of these systems are called."""
+_OVER = (EffectState.UNDONE, EffectState.LEFT)
 
 
 async def intend(
@@ -59,7 +83,7 @@ async def intend(
             index_elements=["build_id", "system", "place", "key"],
             set_={
                 "before": sa.case(
-                    (col(Effect.state) == EffectState.UNDONE, new.excluded.before),
+                    (col(Effect.state).in_(_OVER), new.excluded.before),
                     else_=col(Effect.before),
                 ),
                 "after": new.excluded.after,
@@ -75,6 +99,7 @@ async def intend(
                 "applied_at": None,
                 "verified_at": None,
                 "undone_at": None,
+                "seen": "",
             },
         )
         .returning(Effect)
@@ -99,6 +124,66 @@ async def undone(session: AsyncSession, effect_id: int, at: datetime) -> None:
     await _set(session, effect_id, state=EffectState.UNDONE, undone_at=at)
 
 
+async def undo(session: AsyncSession, made: Iterable[Effect], at: datetime, seen: str) -> None:
+    """Say that what was there before several effects on one record is there again, and what is."""
+    values = {"state": EffectState.UNDONE, "undone_at": at, "seen": seen}
+    await session.exec(sa.update(Effect).where(_any_of(made)).values(**values))
+
+
+async def leave(session: AsyncSession, made: Iterable[Effect], seen: str) -> None:
+    """Say that effects are not undone, and why."""
+    values = {"state": EffectState.LEFT, "seen": seen}
+    await session.exec(sa.update(Effect).where(_any_of(made)).values(**values))
+
+
+def _any_of(made: Iterable[Effect]) -> sa.ColumnElement[bool]:
+    return col(Effect.id).in_([one.id for one in made])
+
+
+async def came_late(session: AsyncSession, effect_id: int, at: datetime) -> None:
+    """A write reached its system after its effect was undone: it stands again, and is undone anew.
+
+    That is a worker which slept between its last look at the claim and the write.
+    """
+    await session.exec(
+        sa.update(Effect)
+        .where(col(Effect.id) == effect_id, col(Effect.state) == EffectState.UNDONE)
+        .values(state=EffectState.APPLIED, applied_at=at, undone_at=None, seen="written late")
+    )
+
+
+async def late(session: AsyncSession, systems: Iterable[str], limit: int) -> list[Effect]:
+    """Effects that came late to builds which were given up, in the order of their intention."""
+    found = await session.exec(
+        select(Effect)
+        .join(Build, col(Build.id) == col(Effect.build_id))
+        .where(
+            col(Build.outcome).in_((BuildOutcome.CANCELLED, BuildOutcome.RETIRED)),
+            col(Effect.state) == EffectState.APPLIED,
+            col(Effect.system).in_(list(systems)),
+        )
+        .order_by(col(Effect.id))
+        .limit(limit)
+    )
+    return list(found)
+
+
+async def confirm(
+    session: AsyncSession, build_id: UUID, system: str, place: str, key: str, at: datetime
+) -> None:
+    """Say that the record of an effect was seen where it should be, whoever has made it."""
+    await session.exec(
+        sa.update(Effect)
+        .where(
+            col(Effect.build_id) == build_id,
+            col(Effect.system) == system,
+            col(Effect.place) == place,
+            col(Effect.key) == key,
+        )
+        .values(state=EffectState.VERIFIED, verified_at=at)
+    )
+
+
 async def _set(session: AsyncSession, effect_id: int, **values: EffectState | datetime) -> None:
     await session.exec(sa.update(Effect).where(col(Effect.id) == effect_id).values(**values))
 
@@ -112,6 +197,34 @@ async def of_build(session: AsyncSession, build_id: UUID) -> list[Effect]:
         .execution_options(populate_existing=True)
     )
     return list(found)
+
+
+async def of_host(session: AsyncSession, host_id: int) -> list[Effect]:
+    """The effects of all builds of a host, in the order of their first intention."""
+    found = await session.exec(_of_host(host_id).execution_options(populate_existing=True))
+    return list(found)
+
+
+async def standing(
+    session: AsyncSession, host_id: int, build_id: UUID | None = None
+) -> list[Effect]:
+    """Effects that are neither undone nor left: of one build of a host, or of all of them."""
+    only = sa.true() if build_id is None else col(Effect.build_id) == build_id
+    found = await session.exec(
+        _of_host(host_id)
+        .where(only, col(Effect.state).not_in(_OVER))
+        .execution_options(populate_existing=True)
+    )
+    return list(found)
+
+
+def _of_host(host_id: int) -> SelectOfScalar[Effect]:
+    return (
+        select(Effect)
+        .join(Build, col(Build.id) == col(Effect.build_id))
+        .where(col(Build.host_id) == host_id)
+        .order_by(col(Effect.id))
+    )
 
 
 async def unneeded(

@@ -40,6 +40,7 @@ __all__ = [
     "lock_host",
     "move",
     "named",
+    "release_address",
     "take_address",
     "take_name",
 ]
@@ -315,17 +316,39 @@ def _title(host: Host | None) -> str:
 
 
 async def take_name(session: AsyncSession, host: Host, fqdn: str) -> None:
-    """Give a host its full name.
+    """Give a host its full name; one that is retired gives it up for that.
 
     Raises:
         NameTaken: another host has it; the transaction goes on.
     """
+    await _free_name(session, fqdn)
     try:
         async with session.begin_nested():
             await session.exec(sa.update(Host).where(col(Host.id) == host.id).values(name=fqdn))
     except IntegrityError:
         owner = await host_by_name(session, fqdn)
         raise NameTaken(fqdn, _title(owner)) from None
+
+
+async def _free_name(session: AsyncSession, fqdn: str) -> None:
+    mac = (
+        select(Interface.mac)
+        .where(col(Interface.host_id) == col(Host.id), col(Interface.provisioning))
+        .scalar_subquery()
+    )
+    await session.exec(
+        sa.update(Host)
+        .where(col(Host.name) == fqdn, col(Host.state) == HostState.RETIRED)
+        .values(name=sa.func.coalesce("mac" + sa.func.replace(mac, ":", ""), f"(retired) {fqdn}"))
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def release_address(session: AsyncSession, host_id: int) -> None:
+    """Give back the addresses that a host was to have for good."""
+    await session.exec(
+        sa.update(Interface).where(col(Interface.host_id) == host_id).values(ip=None)
+    )
 
 
 async def take_address(session: AsyncSession, interface: Interface, ip: str) -> None:

@@ -502,6 +502,8 @@ class Build(SQLModel, table=True):
     """Since when the host is slower than its kind usually is; None: it is not."""
     overdue: str = ""
     """At which step, and how long that usually takes."""
+    given_up: str | None = None
+    """Who gave it up, or what failed; None: nobody has."""
     held_from: HostState | None = _word(HostState, default=None, nullable=True)
     held_step: int | None = None
     held_reason: str | None = None

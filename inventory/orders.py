@@ -11,16 +11,20 @@ from inventory import builds, callbacks, claims, hosts, steps
 from inventory.arrows import PROFILED, Evidence, Phase, arrow
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
 from inventory.errors import NotReady, UnknownGroup
-from inventory.life import WAITS_FOR_HOST, Event, HostState
-from inventory.models import Build, CallbackKind, Domain, Host, HostGroup
+from inventory.life import TRANSITIONS, WAITS_FOR_HOST, Event, HostState
+from inventory.models import Build, BuildOutcome, CallbackKind, Domain, Host, HostGroup
 
 __all__ = [
+    "MAY_BE_CANCELLED",
     "MAY_BE_PROVISIONED",
     "STATES_OF",
+    "cancel",
+    "decommission",
     "group_named",
     "has_spoken",
     "phase_to_resume",
     "provision",
+    "rebuild",
     "resume",
     "retry",
     "start",
@@ -31,6 +35,8 @@ STATES_OF: dict[Phase, frozenset[HostState]] = {
     Phase.INCEPTION: frozenset({HostState.SELECTED, HostState.PREPARING, HostState.REBOOTING}),
     Phase.FIRST_BOOT: frozenset({HostState.FIRST_BOOT}),
     Phase.ANACONDA: frozenset({HostState.INSTALLING, HostState.INSTALLED, HostState.FIRST_BOOT}),
+    Phase.CANCEL: frozenset({HostState.CANCELLING}),
+    Phase.DECOMMISSION: frozenset({HostState.DECOMMISSIONING}),
 }
 """Where a host may be when a phase of its build is run, or run again."""
 
@@ -40,6 +46,12 @@ _MADE_SURE = frozenset({23, 24, *PROFILED})
 MAY_BE_PROVISIONED = frozenset(
     {HostState.DISCOVERED, HostState.HELD, HostState.IN_OPERATION, HostState.CANCELLED}
 )
+
+
+MAY_BE_CANCELLED = frozenset(
+    one.source for one in TRANSITIONS if one.event is Event.CANCEL
+) | frozenset({HostState.CANCELLING})
+_LEAVING = frozenset({HostState.CANCELLING, HostState.DECOMMISSIONING})
 
 
 async def group_named(session: AsyncSession, name: str) -> HostGroup:
@@ -97,6 +109,19 @@ async def provision(
                 "before its reboot"
             )
             raise NotReady(host.name, host.state, need)
+    return await _select(session, host, build, group, name=name, asked_by=asked_by, at=at)
+
+
+async def _select(
+    session: AsyncSession,
+    host: Host,
+    build: Build,
+    group: HostGroup,
+    *,
+    name: str | None,
+    asked_by: str,
+    at: datetime,
+) -> Build:
     await builds.set_group(session, build, group, asked_by)
     await hosts.take_name(session, host, await _full_name(session, host, group, name))
     await steps.finish(
@@ -129,6 +154,9 @@ async def phase_to_resume(session: AsyncSession, build: Build) -> Phase | None:
         None where the next move is the host's: to run our part of the phase would take away the
         boot configuration that it still needs.
     """
+    for undoing in (Phase.CANCEL, Phase.DECOMMISSION):
+        if build.held_from in STATES_OF[undoing]:
+            return undoing
     if build.held_step is not None:
         phase = arrow(build.held_step).phase
     else:
@@ -185,6 +213,105 @@ async def retry(session: AsyncSession, host: Host, *, at: datetime) -> Phase | N
     # What the host said while it was held is due now.
     await notify(session, CHANNEL_CALLBACKS)
     return phase
+
+
+async def cancel(session: AsyncSession, host: Host, *, why: str, at: datetime) -> Build:
+    """Give a host's build up; the flow ``cancel`` undoes what it has changed outside.
+
+    Its token is spent at once, so that it gets no kickstart more, and the run that it travels in
+    writes nothing more. Cancelled again it stays as it is.
+
+    Args:
+        session: in the caller's transaction; the host stays locked until its end.
+        host: on its way, or held.
+        why: who gave it up, or what failed.
+        at: the present.
+
+    Raises:
+        NotReady: there is nothing to give up.
+    """
+    host = await hosts.lock_host(session, host.id)
+    build = await builds.current_build(session, host.id)
+    if host.state not in MAY_BE_CANCELLED or build is None:
+        raise NotReady(host.name, host.state, "a host can be cancelled while it is being built")
+    if build.held_from is HostState.DECOMMISSIONING:
+        raise NotReady(host.name, host.state, "it is leaving for good: retry that")
+    if host.state is not HostState.CANCELLING:
+        await _leave(session, host, build, Event.CANCEL, why, at)
+    return build
+
+
+async def decommission(session: AsyncSession, host: Host, *, asked_by: str, at: datetime) -> Build:
+    """Let a host go for good; the flow ``decommission`` undoes what all its builds have changed.
+
+    Args:
+        session: in the caller's transaction; the host stays locked until its end.
+        host: in any state but retired.
+        asked_by: who asked for it.
+        at: the present.
+
+    Raises:
+        NotReady: it has gone already.
+    """
+    host = await hosts.lock_host(session, host.id)
+    build = await builds.current_build(session, host.id)
+    if host.state is HostState.RETIRED:
+        raise NotReady(host.name, host.state, "nothing of it is left outside")
+    if build is None:
+        group = await session.get(HostGroup, host.host_group_id) if host.host_group_id else None
+        build = await builds.open_build(
+            session, host, group=group, asked_by=asked_by, at=at, leaves=True
+        )
+    if host.state is not HostState.DECOMMISSIONING:
+        await _leave(session, host, build, Event.DECOMMISSION, asked_by, at)
+    return build
+
+
+async def _leave(
+    session: AsyncSession, host: Host, build: Build, event: Event, why: str, at: datetime
+) -> None:
+    await hosts.move(session, host, event, at)
+    build.given_up = f"{why}; it was held: {build.held_reason}" if build.held_reason else why
+    build.held_reason = build.held_from = build.held_step = build.held_advice = build.deadline = (
+        None
+    )
+    if build.token_hash is not None:
+        build.token_spent_at = build.token_spent_at or at
+    await session.flush()
+    await claims.withdraw(session, build.id, at)
+    await notify(session, CHANNEL_CALLBACKS)
+
+
+async def rebuild(
+    session: AsyncSession, host: Host, group: HostGroup | None, *, asked_by: str, at: datetime
+) -> Build:
+    """Build a host anew: the next generation, under its name and address.
+
+    Args:
+        session: in the caller's transaction; the host stays locked until its end.
+        host: in operation, cancelled or held; what a held build has made is taken over.
+        group: what it is to become; None: what it is.
+        asked_by: who asked for it.
+        at: the present.
+
+    Raises:
+        NotReady: the host is being built, leaves, or has never had a group.
+    """
+    host = await hosts.lock_host(session, host.id)
+    if group is None and host.host_group_id is not None:
+        group = await session.get_one(HostGroup, host.host_group_id)
+    if group is None:
+        raise NotReady(host.name, host.state, "nobody has said what it is to be: name a host group")
+    build = await builds.current_build(session, host.id)
+    if host.state is HostState.HELD and build is not None and not _before_reboot(build):
+        if build.held_from in _LEAVING:
+            raise NotReady(host.name, host.state, "what it had is being undone: retry that first")
+        await claims.withdraw(session, build.id, at)
+        await builds.close_build(session, build, BuildOutcome.SUPERSEDED, at)
+        await hosts.move(session, host, Event.REBUILD, at)
+        build = await builds.open_build(session, host, group=group, asked_by=asked_by, at=at)
+        return await _select(session, host, build, group, name=None, asked_by=asked_by, at=at)
+    return await provision(session, host, group, name=None, asked_by=asked_by, at=at)
 
 
 async def start(

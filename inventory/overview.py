@@ -9,12 +9,20 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from inventory import builds, hosts, steps
+from inventory import builds, effects, hosts, steps
 from inventory.arrows import arrow
 from inventory.database import AsyncSession
 from inventory.models import Build, Host, Interface, Step
 
-__all__ = ["ArrowRow", "HostRow", "arrows_of_fleet", "arrows_of_host", "fleet"]
+__all__ = [
+    "ArrowRow",
+    "EffectRow",
+    "HostRow",
+    "arrows_of_fleet",
+    "arrows_of_host",
+    "effects_of_host",
+    "fleet",
+]
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,8 @@ class HostRow:
     """What a person can do about it."""
     mac: str | None
     """Of the interface that it boots from."""
+    given_up: str | None = None
+    """Who gave its newest build up, or what failed."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +58,39 @@ class ArrowRow:
     """Where Prefect shows how it was done; None for what hosts do and tell."""
 
 
+@dataclass(frozen=True)
+class EffectRow:
+    """One record outside that a host's builds have changed, as its newest build left it."""
+
+    system: str
+    place: str
+    key: str
+    state: str
+    at: datetime
+    seen: str
+
+
+async def effects_of_host(session: AsyncSession, host_id: int) -> list[EffectRow]:
+    """The records that a host's builds have changed, in the order in which they were first made."""
+    newest: dict[tuple[str, str, str], EffectRow] = {}
+    for one in await effects.of_host(session, host_id):
+        at = one.undone_at or one.verified_at or one.applied_at or one.intended_at
+        row = EffectRow(one.system, one.place, one.key, one.state, at, one.seen)
+        newest[one.system, one.place, one.key] = row
+    return list(newest.values())
+
+
 async def fleet(session: AsyncSession, name: str | None = None) -> list[HostRow]:
     """All hosts by name, or only the one that has a name; none if nobody has it."""
     only = sa.true() if name is None else col(Host.name) == name.strip().lower()
+    newest = (
+        select(Build.id)
+        .where(col(Build.host_id) == col(Host.id))
+        .order_by(col(Build.generation).desc())
+        .limit(1)
+        .correlate(Host)
+        .scalar_subquery()
+    )
     rows = await session.exec(  # type: ignore[call-overload]  # sqlmodel types four entities
         sa.select(
             col(Host.name),
@@ -61,15 +101,14 @@ async def fleet(session: AsyncSession, name: str | None = None) -> list[HostRow]
             col(Build.held_reason),
             col(Build.held_advice),
             col(Interface.mac),
+            col(Build.given_up),
         )
         .select_from(Host)
         .outerjoin(
             Interface,
             sa.and_(col(Interface.host_id) == col(Host.id), col(Interface.provisioning)),
         )
-        .outerjoin(
-            Build, sa.and_(col(Build.host_id) == col(Host.id), col(Build.closed_at).is_(None))
-        )
+        .outerjoin(Build, sa.and_(col(Build.host_id) == col(Host.id), col(Build.id) == newest))
         .where(only)
         .order_by(col(Host.name))
     )

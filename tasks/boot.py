@@ -20,10 +20,11 @@ from integrations.tftp import tftp_read
 from inventory import builds, effects, guard, hosts
 from inventory.context import BuildContext
 from inventory.life import Event, HostState
-from inventory.models import Proxy
+from inventory.models import Proxy, Subnet
 from tasks import desired
 from tasks.company import Company, Seen, each, require_claim, step
 from tasks.means import means
+from tasks.places import proxy_place
 from tasks.road import ensure, withdraw
 from tasks.trees import Trees
 
@@ -31,6 +32,7 @@ __all__ = [
     "BOOT_FILE",
     "BootConfigKeeper",
     "BootFileKeeper",
+    "boot_config_keeper",
     "boot_file_lock",
     "boot_place",
     "end_network_installation",
@@ -56,8 +58,9 @@ class BootConfigKeeper:
     place: str
     boot_server: IPv4Address
     boot_port: int
-    system: str = "TFTP"
+    system: str = effects.TFTP
     replaces: bool = True
+    sole: bool = False
 
     @property
     def source(self) -> str:
@@ -100,6 +103,16 @@ class BootConfigKeeper:
         text = _TOKEN.sub(r"\1[token]", record.text)
         return {"loader": record.loader.value, "mac": record.mac, "text": text, "sha256": digest}
 
+    def recall(self, key: str, at_rest: dict[str, Any]) -> BootConfig:
+        """As it was kept, without its token."""
+        kept = {name: at_rest[name] for name in ("loader", "mac", "text")}
+        return BootConfig.model_validate(kept)
+
+    def former(self, at_rest: dict[str, Any]) -> BootConfig | None:
+        """As it was; but what starts an installer is armed for its own build only."""
+        record = self.recall("", at_rest)
+        return record if self.at_rest(record) == at_rest else None
+
 
 @dataclass
 class BootFileKeeper:
@@ -109,6 +122,7 @@ class BootFileKeeper:
     place: str
     system: str = BOOT_FILE
     replaces: bool = True
+    sole: bool = False
     _whole: set[str] = field(default_factory=set)
     """Paths that were seen whole. A path names its content, so that cannot change meanwhile."""
     _busy: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
@@ -151,10 +165,18 @@ class BootFileKeeper:
         """All of it: it holds no secret."""
         return record.model_dump(mode="json")
 
+    def recall(self, key: str, at_rest: dict[str, Any]) -> BootFile:
+        """As it was kept."""
+        return BootFile.model_validate(at_rest)
+
+    def former(self, at_rest: dict[str, Any]) -> BootFile | None:
+        """As it was."""
+        return self.recall("", at_rest)
+
 
 def boot_place(proxy: Proxy) -> str:
-    """Where the effects of a proxy's boot files are."""
-    return f"proxy {proxy.name}"
+    """Where the effects of a proxy's boot files and configurations are."""
+    return proxy_place(proxy)
 
 
 def boot_file_lock(place: str, path: str) -> str:
@@ -162,13 +184,13 @@ def boot_file_lock(place: str, path: str) -> str:
     return f"boot file {path} at {place}"
 
 
-def boot_config_keeper(context: BuildContext) -> BootConfigKeeper:
-    """The keeper of a host's subnet."""
+def boot_config_keeper(proxy: Proxy, subnet: Subnet) -> BootConfigKeeper:
+    """The keeper of a subnet's boot configurations."""
     return BootConfigKeeper(
-        means().proxies.of(context.tftp_proxy),
-        boot_place(context.tftp_proxy),
-        IPv4Address(context.subnet.boot_server),
-        context.subnet.boot_port,
+        means().proxies.of(proxy),
+        boot_place(proxy),
+        IPv4Address(subnet.boot_server),
+        subnet.boot_port,
     )
 
 
@@ -187,7 +209,8 @@ async def _write(context: BuildContext, trees: Trees) -> Seen:
         await require_claim(session, context.build.id)
         await builds.keep_token(session, context.build, token)
     config = desired.boot_config(context, files, token)
-    return Seen(await ensure(context.build.id, boot_config_keeper(context), config))
+    keeper = boot_config_keeper(context.tftp_proxy, context.subnet)
+    return Seen(await ensure(context.build.id, keeper, config))
 
 
 @task(**step("Fetch kernel and initrd (11)"))
@@ -254,7 +277,7 @@ async def end_network_installation(company: Company) -> Company:
 
 async def _end(context: BuildContext) -> Seen:
     m = means()
-    keeper = boot_config_keeper(context)
+    keeper = boot_config_keeper(context.tftp_proxy, context.subnet)
     local = desired.local_boot(context)
     if local is not None:
         words = await ensure(context.build.id, keeper, local)

@@ -38,7 +38,7 @@ __all__ = [
 _ARROW = 23
 _FQDN = "network.fqdn"
 _SHARED = "what a host group needs at Candlepin is not one host's to take away"
-_LEAVES_NOTHING = frozenset({HostState.SELECTED, HostState.PREPARING, HostState.DECOMMISSIONING})
+_LEAVES_NOTHING = frozenset({HostState.SELECTED, HostState.PREPARING})
 """Where what there is under a host's name is of a life that is over."""
 
 
@@ -77,6 +77,7 @@ class _Keeper:
     place: str
     system: str = SYSTEM
     replaces: bool = False
+    sole: bool = False
 
     @property
     def source(self) -> str:
@@ -114,6 +115,14 @@ class OwnerKeeper(_Keeper):
         """Never: other hosts are in it, and by it."""
         raise NotImplementedError(_SHARED)
 
+    def recall(self, key: str, at_rest: dict[str, Any]) -> Organization:
+        """As it was kept."""
+        return Organization.model_validate(at_rest)
+
+    def former(self, at_rest: dict[str, Any]) -> Organization | None:
+        """As it was."""
+        return self.recall("", at_rest)
+
 
 class EnvironmentKeeper(_Keeper):
     """Environments, by the ids that the site file chooses."""
@@ -138,6 +147,14 @@ class EnvironmentKeeper(_Keeper):
     async def remove(self, there: ContentEnvironment) -> None:
         """Never: other hosts are in it, and by it."""
         raise NotImplementedError(_SHARED)
+
+    def recall(self, key: str, at_rest: dict[str, Any]) -> ContentEnvironment:
+        """As it was kept."""
+        return ContentEnvironment.model_validate(at_rest)
+
+    def former(self, at_rest: dict[str, Any]) -> ContentEnvironment | None:
+        """As it was."""
+        return self.recall("", at_rest)
 
 
 class ActivationKeyKeeper(_Keeper):
@@ -164,9 +181,20 @@ class ActivationKeyKeeper(_Keeper):
         """Never: other hosts are in it, and by it."""
         raise NotImplementedError(_SHARED)
 
+    def recall(self, key: str, at_rest: dict[str, Any]) -> Key:
+        """As it was kept."""
+        return Key.model_validate(at_rest)
 
+    def former(self, at_rest: dict[str, Any]) -> Key | None:
+        """As it was."""
+        return self.recall("", at_rest)
+
+
+@dataclass(frozen=True)
 class ConsumerKeeper(_Keeper):
     """Consumers: made by hosts that register, and only taken away by us."""
+
+    sole: bool = True
 
     def key(self, record: Registered) -> str:
         """Its UUID."""
@@ -190,6 +218,15 @@ class ConsumerKeeper(_Keeper):
     async def remove(self, there: Registered) -> None:
         """Delete it."""
         await self.candlepin.delete_consumer(there.uuid)
+
+    def recall(self, key: str, at_rest: dict[str, Any]) -> Registered:
+        """As it was kept."""
+        uuid = key.removeprefix(consumers.effect_key(""))
+        return Registered.model_validate({"uuid": uuid, "name": "", "owner": "", **at_rest})
+
+    def former(self, at_rest: dict[str, Any]) -> Registered | None:
+        """Nothing: a consumer that was deleted is gone for good, and its host registers anew."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -261,7 +298,7 @@ def _records(
 
 @task(**step("Remove the consumer of a former life (before 16)"))
 async def remove_consumers(company: Company) -> Company:
-    """Leave no consumer of a host that begins anew, or leaves for good."""
+    """Leave no consumer of a host that begins anew."""
     return await each(company, (), _remove)
 
 
@@ -271,7 +308,7 @@ async def _remove(context: BuildContext) -> Seen:
     gone = []
     for row, record in await _stale(context):
         keeper = ConsumerKeeper(await means().candlepins.of(row), consumers.place(row))
-        gone.append(await withdraw(context.build.id, keeper, record, anybodys=True))
+        gone.append(await withdraw(context.build.id, keeper, record))
         async with means().sessions.begin() as session:
             await consumers.forget(session, record.uuid)
     return Seen("; ".join(gone) or "no consumer has its name")
@@ -390,6 +427,4 @@ def _listed(idents: Sequence[str]) -> str:
 async def _settle(context: BuildContext, row: CandlepinRow, uuid: str) -> None:
     m, place, key = means(), consumers.place(row), consumers.effect_key(uuid)
     async with m.sessions.begin() as session:
-        for effect in await effects.of_build(session, context.build.id):
-            if (effect.system, effect.place, effect.key) == (SYSTEM, place, key):
-                await effects.verified(session, effect.id, m.clock())
+        await effects.confirm(session, context.build.id, SYSTEM, place, key, m.clock())

@@ -20,6 +20,7 @@ from integrations.puppet import (
 )
 from inventory import builds, certificates, effects, steps
 from inventory.arrows import Evidence
+from inventory.certificates import SYSTEM
 from inventory.context import BuildContext, contexts
 from inventory.life import HostState
 from inventory.models import Puppet
@@ -35,7 +36,6 @@ __all__ = [
     "settle_certificates",
 ]
 
-SYSTEM = "Puppet CA"
 _ARROW = 24
 
 
@@ -55,6 +55,7 @@ class CertificateKeeper:
     place: str
     system: str = SYSTEM
     replaces: bool = False
+    sole: bool = True
 
     @property
     def source(self) -> str:
@@ -86,13 +87,17 @@ class CertificateKeeper:
         """All of it: it holds no secret."""
         return record.model_dump(mode="json")
 
+    def recall(self, key: str, at_rest: dict[str, Any]) -> Certificate:
+        """As it was kept; of a host that has not been heard of, its name."""
+        return Certificate.model_validate({"name": key, **at_rest})
+
+    def former(self, at_rest: dict[str, Any]) -> Certificate | None:
+        """Nothing: what was cleaned is revoked for good."""
+        return None
+
 
 def _certificate(there: CertificateStatus) -> Certificate:
     return Certificate(name=there.name, state=there.state, fingerprint=there.fingerprint)
-
-
-def _place(puppet: Puppet) -> str:
-    return f"Puppet {puppet.name}"
 
 
 @task(**step("Clean the certificate of a former life (before 16)"))
@@ -113,9 +118,9 @@ async def _clean(context: BuildContext) -> Seen:
         )
     if context.host.state not in (HostState.SELECTED, HostState.PREPARING):
         return Seen("the host was sent into its installer already: what is there is of this life")
-    keeper = CertificateKeeper(await means().puppets.of(puppet), _place(puppet))
+    keeper = CertificateKeeper(await means().puppets.of(puppet), certificates.place(puppet))
     record = Certificate(name=context.host.name)
-    return Seen(await withdraw(context.build.id, keeper, record, anybodys=True))
+    return Seen(await withdraw(context.build.id, keeper, record))
 
 
 @task(name="Sign what waits at Puppet's CAs (24)", persist_result=False)
@@ -172,9 +177,11 @@ async def _settle_one(context: BuildContext, puppet: Puppet) -> None:
         async with m.sessions.begin() as session:
             (await builds.lock_build(session, context.build.id)).certificate_stale = False
     if there is not None and there.state is CertificateState.REQUESTED:
-        there = await _answer(context, puppet, ca, there)
+        there = await _answer(context, puppet, ca)
     if there is not None and there.state is CertificateState.SIGNED:
         async with m.sessions.begin() as session:
+            place = certificates.place(puppet)
+            await effects.confirm(session, context.build.id, SYSTEM, place, name, m.clock())
             await steps.finish(
                 session,
                 context.build.id,
@@ -185,9 +192,7 @@ async def _settle_one(context: BuildContext, puppet: Puppet) -> None:
             )
 
 
-async def _answer(
-    context: BuildContext, puppet: Puppet, ca: PuppetCa, there: CertificateStatus
-) -> CertificateStatus | None:
+async def _answer(context: BuildContext, puppet: Puppet, ca: PuppetCa) -> CertificateStatus | None:
     """Sign a request that waits, or take it away, so that the right one can come."""
     m, name = means(), context.host.name
     pem = await ca.request(name)
@@ -209,27 +214,11 @@ async def _answer(
             key=asked.public_key,
             at=m.clock(),
         )
-        if said.sign:
-            before = _certificate(there)
-            after = before.model_copy(update={"state": CertificateState.SIGNED})
-            effect = await effects.intend(
-                session,
-                context.build.id,
-                SYSTEM,
-                _place(puppet),
-                name,
-                before.model_dump(mode="json"),
-                after.model_dump(mode="json"),
-                m.clock(),
-            )
     if not said.sign:
         await ca.forget(name)
         get_run_logger().warning("the request of %s is taken away: %s", name, said.reason)
         return None
-    signed = await ca.sign(name)
-    async with m.sessions.begin() as session:
-        await effects.verified(session, effect.id, m.clock())
-    return signed
+    return await ca.sign(name)
 
 
 @task(**step("Check the certificate (24)"))

@@ -63,6 +63,8 @@ class Company(BaseModel):
     travellers: tuple[Traveller, ...]
     needs: frozenset[Needs] = frozenset()
     """Systems that some of its hosts have to do with: tasks of others would only cost time."""
+    again: bool = False
+    """Some of its hosts have been built before."""
 
     @property
     def builds(self) -> list[UUID]:

@@ -11,7 +11,7 @@ from prefect import task
 from integrations.errors import Exhausted
 from integrations.records import Lease, Reservation
 from integrations.smart_proxy import SmartProxy
-from inventory import callbacks, hosts
+from inventory import callbacks, effects, hosts
 from inventory.arrows import Evidence
 from inventory.context import Arrival, BuildContext
 from inventory.errors import AddressTaken
@@ -20,6 +20,7 @@ from inventory.models import CallbackKind, Proxy
 from tasks import desired
 from tasks.company import Company, Problem, Seen, each, each_arrival, require_claim, step
 from tasks.means import means
+from tasks.places import proxy_place
 from tasks.road import ensure
 
 __all__ = [
@@ -40,8 +41,9 @@ class ReservationKeeper:
 
     proxy: SmartProxy
     place: str
-    system: str = "DHCP"
+    system: str = effects.DHCP
     replaces: bool = False
+    sole: bool = False
 
     @property
     def source(self) -> str:
@@ -72,12 +74,19 @@ class ReservationKeeper:
         """All of it: it holds no secret."""
         return record.model_dump(mode="json")
 
+    def recall(self, key: str, at_rest: dict[str, Any]) -> Reservation:
+        """As it was kept."""
+        return Reservation.model_validate(at_rest)
+
+    def former(self, at_rest: dict[str, Any]) -> Reservation | None:
+        """As it was."""
+        return self.recall("", at_rest)
+
 
 def reservation_keeper(context: BuildContext) -> ReservationKeeper:
     """The keeper of a host's subnet."""
     proxy = context.dhcp_proxy
-    place = f"proxy {proxy.name}, {context.subnet.network}"
-    return ReservationKeeper(means().proxies.of(proxy), place)
+    return ReservationKeeper(means().proxies.of(proxy), proxy_place(proxy, context.subnet.network))
 
 
 @task(**step("Take a free address (7, 8)"))
@@ -104,7 +113,7 @@ async def _take_address(context: BuildContext) -> Seen:
     while parts and promised < _TRIES:
         low, high = parts.pop()
         try:
-            async with m.admission.gate("DHCP", context.dhcp_proxy.url):
+            async with m.admission.gate(effects.DHCP, context.dhcp_proxy.url):
                 ip = await proxy.unused_ip(net, mac, low, high)
         except Exhausted:
             if not promised:
@@ -215,7 +224,7 @@ async def _is_of_this_boot(context: BuildContext, lease: Lease, called: Callback
 
 async def _lease(proxy: Proxy, network: IPv4Network, mac: str) -> Lease | None:
     m = means()
-    async with m.admission.gate("DHCP", proxy.url):
+    async with m.admission.gate(effects.DHCP, proxy.url):
         _, leases = await m.proxies.of(proxy).network(network)
     mine = [one for one in leases if one.mac == mac and one.active]
     return max(mine, key=lambda one: one.starts.timestamp() if one.starts else 0, default=None)

@@ -13,10 +13,13 @@ from integrations.dns import NameServer, authoritative_lookup
 from integrations.errors import Conflict
 from integrations.records import DnsRecord
 from integrations.smart_proxy import SmartProxy
+from inventory import effects
 from inventory.context import BuildContext
+from inventory.models import Domain, Proxy
 from tasks import desired
 from tasks.company import Company, Seen, each, step
 from tasks.means import means
+from tasks.places import proxy_place
 from tasks.road import ensure
 
 __all__ = ["DnsKeeper", "create_dns_records", "dns_keeper"]
@@ -31,8 +34,9 @@ class DnsKeeper:
     proxy: SmartProxy
     place: str
     name_servers: tuple[NameServer, ...]
-    system: str = "DNS"
+    system: str = effects.DNS
     replaces: bool = False
+    sole: bool = False
 
     @property
     def source(self) -> str:
@@ -81,14 +85,21 @@ class DnsKeeper:
         """All of it: it holds no secret."""
         return record.model_dump(mode="json")
 
+    def recall(self, key: str, at_rest: dict[str, Any]) -> DnsRecord:
+        """As it was kept."""
+        return DnsRecord.model_validate(at_rest)
 
-def dns_keeper(context: BuildContext) -> DnsKeeper:
-    """The keeper of a host's domain."""
-    proxy = context.dns_proxy
+    def former(self, at_rest: dict[str, Any]) -> DnsRecord | None:
+        """As it was."""
+        return self.recall("", at_rest)
+
+
+def dns_keeper(proxy: Proxy, domain: Domain) -> DnsKeeper:
+    """The keeper of a domain."""
     return DnsKeeper(
         means().proxies.of(proxy),
-        f"proxy {proxy.name}, {context.domain.name}",
-        tuple(_server(one) for one in context.domain.name_servers),
+        proxy_place(proxy, domain.name),
+        tuple(_server(one) for one in domain.name_servers),
     )
 
 
@@ -104,6 +115,6 @@ async def create_dns_records(company: Company) -> Company:
 
 
 async def _create(context: BuildContext) -> Seen:
-    keeper = dns_keeper(context)
+    keeper = dns_keeper(context.dns_proxy, context.domain)
     seen = [await ensure(context.build.id, keeper, one) for one in desired.dns_records(context)]
     return Seen("; ".join(seen))

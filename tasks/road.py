@@ -1,24 +1,28 @@
 """The one road for every change outside: desired, intend, act, verify, record.
 
 Retry, resume, undo, plan and drift are this one mechanism. Killed anywhere between, the task runs
-again from the start and ends in the same place: what is already right is left alone.
+again from the start and ends in the same place: what is already right is left alone. Undo goes the
+same road: it restores what was there before, where what is there now is still ours.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel
 
 from integrations.errors import Conflict, Unverified
-from inventory import effects
+from inventory import claims, effects
+from inventory.database import AsyncSession
 from inventory.models import Effect
-from tasks.company import require_claim
+from tasks.company import LostBuild, require_claim
 from tasks.means import Means, means
 
-__all__ = ["Keeper", "ensure", "withdraw"]
+__all__ = ["Keeper", "Restored", "ensure", "restore", "withdraw"]
 
 Record = TypeVar("Record", bound=BaseModel)
 
@@ -46,6 +50,11 @@ class Keeper(Protocol[Record]):
         """Whether a write replaces what is there in one step, so that nothing is ever missing."""
         ...
 
+    @property
+    def sole(self) -> bool:
+        """Whether the key itself is ours alone, so that whatever is there may go."""
+        ...
+
     def key(self, record: Record) -> str:
         """What identifies the record at its place."""
         ...
@@ -69,6 +78,23 @@ class Keeper(Protocol[Record]):
     def at_rest(self, record: Record) -> dict[str, Any]:
         """The record as the inventory keeps it: without secrets, yet enough to know it again."""
         ...
+
+    def recall(self, key: str, at_rest: dict[str, Any]) -> Record:
+        """The record of a key, with what was kept of it: nothing, where the key is ours alone."""
+        ...
+
+    def former(self, at_rest: dict[str, Any]) -> Record | None:
+        """What undo puts back of a record that was there before; None: it may not come back."""
+        ...
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What became of a record when its effects were undone."""
+
+    words: str
+    left: bool = False
+    """It is somebody else's by now, and was not touched."""
 
 
 async def ensure(build: UUID, keeper: Keeper[Record], record: Record) -> str:
@@ -106,21 +132,18 @@ async def ensure(build: UUID, keeper: Keeper[Record], record: Record) -> str:
     return f"{keeper.key(record)}, read back from {keeper.source}"
 
 
-async def withdraw(
-    build: UUID, keeper: Keeper[Record], record: Record, *, anybodys: bool = False
-) -> str:
+async def withdraw(build: UUID, keeper: Keeper[Record], record: Record) -> str:
     """Make a record of ours be gone; the counterpart of ``ensure``, with the same errors.
 
     Args:
         build: on whose account.
         keeper: of this kind of record, at its place.
         record: names the record by its key; what it says does not matter.
-        anybodys: the key itself is ours alone, so that whatever is there goes.
     """
     m = means()
     async with m.admission.gate(keeper.system, keeper.place):
         there = await keeper.read(record)
-        if there is not None and not anybodys:
+        if there is not None:
             await _must_be_ours(m, keeper, there)
         effect = await _intend(m, build, keeper, record, before=there, after=None)
         if there is not None:
@@ -131,10 +154,73 @@ async def withdraw(
     return f"{keeper.key(record)} is gone, as {keeper.source} shows"
 
 
-async def _must_be_ours(m: Means, keeper: Keeper[Record], there: Record) -> None:
+async def restore(build: UUID | None, keeper: Keeper[Record], made: Sequence[Effect]) -> Restored:
+    """Undo effects on one record: what was there before the first of them is there again.
+
+    Only where what is there now is something that we wrote; somebody else's record is left.
+
+    Args:
+        build: on whose account; None: of builds that have ended, which nobody else can have.
+        keeper: of the record, at its place.
+        made: all effects to be undone on the record, oldest first.
+
+    Raises:
+        Unverified: the system said yes, and reading back shows something else.
+        LostBuild: another worker has the build now.
+        OutsideError: whatever else the system says.
+    """
+    m = means()
+    values = [one for effect in made for one in (effect.before, *effect.earlier, effect.after)]
+    known = [one for one in values if one is not None]
+    if not known and not keeper.sole:
+        return await _restored(m, build, made, Restored(f"{made[0].key}: nothing was there"))
+    record = keeper.recall(made[-1].key, known[-1] if known else {})
+    wanted = keeper.former(made[0].before) if made[0].before is not None else None
+    async with m.admission.gate(keeper.system, keeper.place):
+        there = await keeper.read(record)
+        if there is not None and there != wanted and not await _is_ours(m, keeper, there):
+            words = f"{keeper.key(record)} is left: {keeper.owner(there)} is there now"
+            return await _restored(m, build, made, Restored(words, left=True))
+        if there != wanted:
+            async with m.sessions.begin() as session:
+                await _require(session, build)
+            if there is not None and (wanted is None or not keeper.replaces):
+                await keeper.remove(there)
+            if wanted is not None:
+                await keeper.write(wanted)
+            await _verify(m, keeper, record, wanted=wanted)
+        state = "gone" if wanted is None else "as before"
+        words = f"{keeper.key(record)} is {state}, as {keeper.source} shows"
+        return await _restored(m, build, made, Restored(words))
+
+
+async def _restored(
+    m: Means, build: UUID | None, made: Sequence[Effect], restored: Restored
+) -> Restored:
+    async with m.sessions.begin() as session:
+        await _require(session, build)
+        if restored.left:
+            await effects.leave(session, made, restored.words)
+        else:
+            await effects.undo(session, made, m.clock(), restored.words)
+    return restored
+
+
+async def _require(session: AsyncSession, build: UUID | None) -> None:
+    if build is not None:
+        await require_claim(session, build)
+
+
+async def _is_ours(m: Means, keeper: Keeper[Record], there: Record) -> bool:
+    if keeper.sole:
+        return True
     async with m.sessions() as session:
         ours = await effects.written_by_us(session, keeper.system, keeper.place, keeper.key(there))
-    if keeper.at_rest(there) not in ours:
+    return keeper.at_rest(there) in ours
+
+
+async def _must_be_ours(m: Means, keeper: Keeper[Record], there: Record) -> None:
+    if not await _is_ours(m, keeper, there):
         owner = keeper.owner(there)
         raise Conflict(
             system=keeper.system,
@@ -170,9 +256,13 @@ async def _intend(
 
 async def _applied(m: Means, build: UUID, effect: Effect) -> None:
     async with m.sessions.begin() as session:
-        # Whoever took the build over has read the record back by now; that must not go back.
-        await require_claim(session, build)
-        await effects.applied(session, _id(effect), m.clock())
+        if await claims.held_by(session, build, m.worker):
+            await effects.applied(session, _id(effect), m.clock())
+            return
+        # Whoever took the build over has read the record back by now, and that must not go back;
+        # but if he has undone it already, what we have just written would stay for ever.
+        await effects.came_late(session, _id(effect), m.clock())
+    raise LostBuild(f"build {build} is another worker's now")
 
 
 async def _settle(m: Means, build: UUID, effect: Effect) -> None:

@@ -56,3 +56,25 @@ async def test_what_cannot_be_asked_of_a_host_says_when_it_can(held: str) -> Non
     unknown = await rackrise("hosts", "provision", held, "--group", "nothing")
     assert unknown.exit_code == 2
     assert "there is no host group 'nothing'; there are: web" in unknown.stderr
+
+
+async def test_giving_up_says_who_and_why(held: str) -> None:
+    result = await rackrise("hosts", "cancel", held, "--why", "the board is broken")
+    assert result.exit_code == 0, result.stderr
+    (line,) = (one for one in (await rackrise("hosts", "list")).stdout.splitlines() if held in one)
+    assert "cancelling" in line
+    assert "at the command line: the board is broken; it was held: DHCP at 192.0.2.1" in line
+
+
+async def test_a_host_leaves_only_when_that_is_said_twice(held: str) -> None:
+    result = await rackrise("hosts", "decommission", held)
+    assert result.exit_code == 1
+    assert "Remove all that there is" in result.stdout
+    assert (await rackrise("hosts", "decommission", held, "--yes")).exit_code == 0
+    assert "decommissioning" in (await rackrise("hosts", "list")).stdout
+
+
+async def test_what_has_no_group_cannot_be_rebuilt(held: str) -> None:
+    result = await rackrise("hosts", "rebuild", held)
+    assert result.exit_code == 2
+    assert "name a host group" in result.stderr

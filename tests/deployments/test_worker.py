@@ -6,6 +6,7 @@ import asyncio
 from uuid import UUID
 
 import pytest
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import StateType
 from prefect.states import AwaitingRetry, Cancelling, Scheduled
 
@@ -146,3 +147,25 @@ async def test_a_run_that_is_scheduled_again_while_it_runs_is_not_run_twice(
         await prefect.ended(run)
     assert (await bench.host(name)).state is HostState.REBOOTING
     assert bench.images.reboots == ["192.0.2.100"]
+
+
+async def test_hosts_are_given_up_in_prefect_and_each_effect_is_shown(
+    bench: Bench, prefect: Prefect, working: Working
+) -> None:
+    found, name = await bench.discovered(1), "web01.lab.example"
+    async with working():
+        await prefect.ended(await asked(prefect, found, name="web01"))
+        assert len(bench.dhcp.reservations) == 1
+        made = await prefect.client.create_flow_run_from_deployment(
+            prefect.registered.phases[Phase.CANCEL], parameters={"hosts": [name]}
+        )
+        run = await prefect.ended(made.id)
+    assert run.state is not None
+    assert run.state.is_completed()
+    assert run.name == f"cancel · {name}"
+    assert (await bench.host(name)).state is HostState.CANCELLED
+    assert (await bench.build(name)).given_up == "a run started in Prefect"
+    assert not bench.dhcp.reservations
+    only = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[made.id]))
+    (table,) = await prefect.client.read_artifacts(artifact_filter=only)
+    assert "4 undone" in (table.description or "")

@@ -34,7 +34,16 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deployments.clients import candlepin_clients, pulp_clients, puppet_clients
-from flows import anaconda_build, attend, discovery_intake, first_boot, inception, travel
+from flows import (
+    anaconda_build,
+    attend,
+    cancel,
+    decommission,
+    discovery_intake,
+    first_boot,
+    inception,
+    travel,
+)
 from integrations.bootfetch import FetchLimits
 from integrations.bootfiles import BootRoot
 from integrations.dhcp.kea import KeaSettings
@@ -80,6 +89,7 @@ from tasks import (
     power,
     puppet,
     repositories,
+    undo,
 )
 from tasks import dns as dns_tasks
 from tasks import hosts as host_tasks
@@ -208,6 +218,22 @@ class Ledger:
         """A host as it is now."""
         async with self.database.sessions() as session:
             return await hosts.named(session, name)
+
+    async def interface(self, name: str) -> Interface:
+        """The interface that a host boots from."""
+        async with self.database.sessions() as session:
+            host = await hosts.named(session, name)
+            mine = select(Interface).where(
+                col(Interface.host_id) == host.id, col(Interface.provisioning)
+            )
+            return (await session.exec(mine)).one()
+
+    async def hold(self, name: str, *, step: int) -> None:
+        """Hold a host as if a step had failed."""
+        async with self.database.sessions.begin() as session:
+            build = await session.get_one(Build, (await self.build(name)).id)
+            said = {"reason": "the test says so", "advice": "retry"}
+            await builds.hold(session, build, step=step, **said, at=now())
 
     async def promise(self, name: str, ip: str) -> None:
         """Give a host an address in the inventory, and nowhere else."""
@@ -371,7 +397,7 @@ def tasks_of(*modules: ModuleType) -> list[Task[..., Any]]:
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries as many as ever, and at once."""
     speakers = (boot, certificates, content, dhcp, dns_tasks, host_tasks, kickstart, power)
-    for one in tasks_of(*speakers, candlepin, puppet, repositories):
+    for one in tasks_of(*speakers, candlepin, puppet, repositories, undo):
         monkeypatch.setattr(one, "retry_delay_seconds", None)
         monkeypatch.setattr(one, "retry_jitter_factor", None)
 
@@ -379,15 +405,17 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flows are called as ``flow.fn``, without Prefect's engine and its half second for a run."""
-    for module in (anaconda_build, attend, discovery_intake, first_boot, inception):
+    phases = (anaconda_build, discovery_intake, first_boot, inception)
+    for module in (*phases, attend, cancel, decommission):
         for name, one in list(vars(module).items()):
             if isinstance(one, Task):
                 monkeypatch.setattr(module, name, one.fn)
     monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", str(uuid4()))
-    for speaker in (attend, candlepin, certificates, company, puppet, repositories, travel):
+    for speaker in (attend, candlepin, certificates, company, puppet, repositories, travel, undo):
         monkeypatch.setattr(speaker, "get_run_logger", lambda: logging.getLogger("flow"))
     for told_to_prefect in ("_name_run", "_list_travellers"):
         monkeypatch.setattr(travel, told_to_prefect, AsyncMock())
+    monkeypatch.setattr(undo, "acreate_table_artifact", AsyncMock())
 
 
 @pytest.fixture

@@ -11,9 +11,12 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import select
 
+from flows.attend import attend
+from flows.cancel import cancel
+from flows.decommission import decommission
 from flows.first_boot import first_boot
 from integrations.candlepin import Candlepin, NewConsumer
-from inventory import consumers, steps
+from inventory import consumers, orders, steps
 from inventory.arrows import PROFILED, Evidence, Needs, Phase
 from inventory.builds import keep_token, registration_token
 from inventory.consumers import Registration
@@ -211,7 +214,7 @@ async def test_a_consumer_is_removed_wherever_it_was_written_down(site: Subscrib
     registration = await site.register(name)
     site.double.state.consumers[registration.uuid]["facts"] = {}
     await site.bench.change(HostGroup, owner="NEW")
-    await site.bench.change(Host, state=HostState.DECOMMISSIONING)
+    await site.bench.change(Host, state=HostState.PREPARING)
     await remove_consumers.fn(await site.bench.party(name))
     assert site.double.state.deleted == {registration.uuid}
     assert await site.consumer(name) is None
@@ -403,3 +406,44 @@ async def test_a_host_that_says_nothing_is_missed_itself_first(site: Subscribed)
     await site.bench.change(Build, deadline=now() - timedelta(seconds=1))
     (said,) = await hold_overdue.fn()
     assert f"{name} is overdue: 30 Host → DHCP: requests the reserved address did not come" in said
+
+
+async def test_a_host_that_leaves_takes_its_consumer_with_it_and_nothing_else(
+    site: Subscribed,
+) -> None:
+    name, other = [await site.bench.at(number, HostState.INSTALLING) for number in (1, 2)]
+    await prepare_subscriptions.fn(await site.bench.party(name, other))
+    registration, stays = await site.register(name), await site.register(other)
+    async with site.bench.database.sessions.begin() as session:
+        await session.exec(sa.update(Claim).values(ended_at=now()))
+        host = await named(session, name)
+        await orders.decommission(session, host, asked_by="the test", at=now())
+    await decommission.fn(hosts=[name])
+    assert (await site.bench.host(name)).state is HostState.RETIRED
+    assert set(site.double.state.consumers) == {stays.uuid}
+    assert site.double.state.deleted == {registration.uuid}
+    assert list(site.double.state.owners) == [OWNER]
+    assert list(site.double.state.environments) == [ENVIRONMENT]
+    assert await site.consumer(name) is None
+    assert await site.consumer(other) is not None
+
+
+async def test_a_registration_that_lands_after_the_undo_is_undone_as_well(
+    site: Subscribed,
+) -> None:
+    name = await site.bench.at(1, HostState.INSTALLING)
+    await prepare_subscriptions.fn(await site.bench.party(name))
+    registration = await site.register(name)
+    kept = dict(site.double.state.consumers)
+    async with site.bench.database.sessions.begin() as session:
+        await session.exec(sa.update(Claim).values(ended_at=now()))
+        await orders.cancel(session, await named(session, name), why="the test", at=now())
+    await cancel.fn(hosts=[name])
+    assert not site.double.state.consumers
+    # Candlepin takes the request that the gateway had sent before, and answers it now.
+    site.double.state.consumers.update(kept)
+    site.double.state.deleted.clear()
+    async with site.bench.database.sessions.begin() as session:
+        await consumers.registered(session, registration, now())
+    await attend.fn()
+    assert not site.double.state.consumers

@@ -33,6 +33,8 @@ WRITES = (
     "discovery_reboot",
 )
 """Of the proxy: what changes something outside."""
+REMOVALS = ("release", "remove_dns", "remove_boot_config")
+"""Likewise, on the way back."""
 
 
 class Killed(BaseException):
@@ -80,7 +82,7 @@ class _Proxy:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
-        if name not in WRITES:
+        if name not in WRITES + REMOVALS:
             return method
 
         async def between(*given: Any) -> Any:

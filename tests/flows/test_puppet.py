@@ -13,13 +13,15 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from sqlmodel import select
 
 from flows.attend import attend
+from flows.cancel import cancel
 from flows.first_boot import first_boot
 from integrations.errors import Unavailable
 from integrations.puppet import CertificateState, PuppetCa, PuppetSettings, identify
-from inventory import hosts
+from inventory import hosts, orders
 from inventory.arrows import Phase
 from inventory.builds import certificate_token, keep_token
 from inventory.certificates import release_key
@@ -29,6 +31,7 @@ from inventory.models import (
     Build,
     Callback,
     CallbackKind,
+    Claim,
     HostGroup,
     Puppet,
     StepState,
@@ -179,6 +182,26 @@ async def test_what_the_host_has_asked_for_in_this_life_is_left_alone(world: Pup
     await world.asks(await world.token())
     await clean_certificates.fn(await world.company())
     assert await world.state() is CertificateState.REQUESTED
+
+
+@pytest.mark.parametrize("signed", [True, False], ids=["certificate", "request"])
+async def test_a_host_that_is_given_up_leaves_nothing_at_the_ca(
+    world: Puppeted, signed: bool
+) -> None:
+    await at(world, HostState.PREPARING)
+    await clean_certificates.fn(await world.company())
+    await world.bench.advance(world.name, HostState.INSTALLING)
+    if signed:
+        await world.has_signed()
+    else:
+        await world.asks(await world.token())
+    async with world.bench.database.sessions.begin() as session:
+        await session.exec(sa.update(Claim).values(ended_at=now()))
+        host = await hosts.named(session, world.name)
+        await orders.cancel(session, host, why="the test", at=now())
+    await cancel.fn(hosts=[world.name])
+    assert (await world.bench.host(world.name)).state is HostState.CANCELLED
+    assert await world.state() is None
 
 
 async def test_the_puppet_servers_own_certificate_is_never_touched(world: Puppeted) -> None:

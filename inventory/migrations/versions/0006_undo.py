@@ -38,6 +38,7 @@ def upgrade() -> None:
     op.add_column("claim", sa.Column("withdrawn_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("effect", sa.Column("seen", sa.String(), nullable=False, server_default=""))
     op.alter_column("effect", "seen", server_default=None)
+    op.add_column("build", sa.Column("given_up", sa.String(), nullable=True))
     op.add_column(
         "build", sa.Column("network_boots", sa.Integer(), nullable=False, server_default="0")
     )
@@ -49,7 +50,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take it back; what the old words cannot say must be gone."""
-    for name in ("overdue", "overdue_since", "network_boots"):
+    for name in ("overdue", "overdue_since", "network_boots", "given_up"):
         op.drop_column("build", name)
     op.drop_column("effect", "seen")
     op.drop_column("claim", "withdrawn_at")

@@ -1,0 +1,35 @@
+"""Gives builds up: what they changed outside is undone, backwards."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from prefect import flow
+
+from flows.travel import Wish, travelling
+from inventory.arrows import Phase
+from tasks.undo import let_go, list_undone, systems_of, undo_records
+
+__all__ = ["cancel"]
+
+
+@flow(name=Phase.CANCEL.value, retries=0, persist_result=False)
+async def cancel(hosts: list[str], company: UUID | None = None) -> None:
+    """Give builds up, and undo what they have changed outside.
+
+    Records that are not ours any more are left, and said. A run that fails part way holds its
+    hosts; retried, it goes on with what is not undone yet.
+
+    Args:
+        hosts: Full names of the hosts.
+        company: Leave empty; Rackrise's dispatcher sets it.
+    """
+    async with travelling(Phase.CANCEL, hosts, company, _WISH) as party:
+        going = party
+        for system in await systems_of(party):
+            going = await undo_records(going, system)
+        await list_undone(party)
+        await let_go(going)
+
+
+_WISH = Wish(asked_by="a run started in Prefect")
