@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from enum import Enum, auto
 from ipaddress import IPv4Address
 
 from prefect import task
@@ -13,6 +14,7 @@ from prefect import task
 from integrations.errors import OutsideError, Unavailable, Unsupported, Unverified
 from integrations.power import BootDevice, Power, PowerState
 from integrations.power.factory import power_for
+from integrations.records import normal_mac
 from integrations.smart_proxy import SmartProxy
 from inventory import builds, effects, hosts
 from inventory.arrows import Evidence
@@ -20,7 +22,7 @@ from inventory.context import Arrival, BuildContext
 from inventory.database import AsyncSession
 from inventory.life import Event, HostState
 from inventory.models import Effect, EffectState, Interface
-from tasks.company import Company, Problem, Seen, each, each_arrival, require_claim, step
+from tasks.company import Company, Seen, each, each_arrival, require_claim, step
 from tasks.credentials import power_settings
 from tasks.means import means
 
@@ -146,27 +148,29 @@ async def _restart_discovered(
     context: BuildContext, order: Effect, earlier: EffectState | None
 ) -> Seen:
     m = means()
-    if context.interface.discovered_ip is None:
-        raise Problem(
-            f"nothing is known to restart {context.host.name} with: no BMC, no discovery address",
-            "Switch it off and on by hand so that it boots the network, or give it a BMC.",
-        )
-    ip = IPv4Address(context.interface.discovered_ip)
     proxy = m.proxies.of(context.tftp_proxy)
+    if context.interface.discovered_ip is None:
+        return _by_hand("no discovery image of it was ever heard of")
+    ip = IPv4Address(context.interface.discovered_ip)
+    image = await _image_at(proxy, ip, context.interface.mac)
     perhaps_given = earlier not in (None, EffectState.UNDONE)
     # To order again a host that has gone would fail, and hold it on its way into the installer.
-    if perhaps_given and await _is_silent(proxy, ip):
+    if perhaps_given and image is not _Image.ITS_OWN:
         return Seen(
             f"the discovery image at {ip} is silent after an order that the worker did not outlive",
             Evidence.IMPLIED,
         )
+    if image is _Image.ANOTHERS:
+        return _by_hand(f"{ip} is another machine's by now")
+    if image is _Image.SILENT and context.build.generation > 1:
+        return _by_hand(f"no discovery image answers at {ip}")
     async with _ordering(order):
         await proxy.discovery_reboot(ip)
     # The image's "true" is only a promise: its silence is the first sign that it kept it.
     clock = asyncio.get_running_loop().time
     end = clock() + m.deadlines.silence
     while clock() < end:
-        if await _is_silent(proxy, ip):
+        if await _image_at(proxy, ip, context.interface.mac) is not _Image.ITS_OWN:
             return Seen(f"the discovery image at {ip} took the order and fell silent")
         await asyncio.sleep(m.deadlines.every)
     raise Unverified(
@@ -177,10 +181,31 @@ async def _restart_discovered(
     )
 
 
-async def _is_silent(proxy: SmartProxy, ip: IPv4Address) -> bool:
+def _by_hand(why: str) -> Seen:
+    """A host that is built anew runs its own system, and is waited for until a person has come."""
+    return Seen(
+        f"restart it by hand, so that it boots the network: no BMC is known, and {why}",
+        Evidence.IMPLIED,
+    )
+
+
+class _Image(Enum):
+    """What answers where a host was discovered."""
+
+    ITS_OWN = auto()
+    ANOTHERS = auto()
+    SILENT = auto()
+
+
+async def _image_at(proxy: SmartProxy, ip: IPv4Address, mac: str) -> _Image:
     try:
         async with asyncio.timeout(_NO_ANSWER_SECONDS):
-            await proxy.discovery_facts(ip)
+            facts = await proxy.discovery_facts(ip)
     except (Unavailable, TimeoutError):
-        return True
-    return False
+        return _Image.SILENT
+    # The address was given for a while only.
+    try:
+        booted = normal_mac(str(facts.get("discovery_bootif")))
+    except ValueError:
+        return _Image.ITS_OWN
+    return _Image.ITS_OWN if booted == mac else _Image.ANOTHERS

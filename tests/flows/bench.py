@@ -123,7 +123,8 @@ class Images:
         if request.method == "PUT":
             self.reboots.append(host)
             return httpx.Response(200, json={"result": True})
-        return httpx.Response(200, json={"discovery_bootif": "52:54:00:aa:bb:01"})
+        number = int(host.rpartition(".")[2]) - 99
+        return httpx.Response(200, json={"discovery_bootif": f"52:54:00:aa:bb:{number:02x}"})
 
 
 @dataclass

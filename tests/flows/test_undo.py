@@ -28,6 +28,7 @@ from inventory.models import (
     Claim,
     EffectState,
     HostGroup,
+    Interface,
     OnFailure,
     Subnet,
     now,
@@ -366,3 +367,31 @@ async def test_a_held_host_is_rebuilt_over_what_it_had(bench: Bench) -> None:
     await decommission.fn(hosts=[name])
     assert not bench.dhcp.reservations
     assert not bench.boot_configs()
+
+
+async def test_a_host_without_a_bmc_is_rebuilt_when_somebody_restarts_it(bench: Bench) -> None:
+    name = await bench.selected(1)
+    await in_operation(bench, name)
+    async with bench.database.sessions.begin() as session:
+        host = await hosts.named(session, name)
+        await orders.rebuild(session, host, None, asked_by="the test", at=now())
+    # It runs its own system: its discovery image is silent since the first build.
+    await inception.fn(hosts=[name])
+    assert (await bench.host(name)).state is HostState.REBOOTING
+    assert "restart it by hand" in (await bench.steps(name))[17].seen
+    assert len(bench.images.reboots) == 1
+    assert (await bench.build(name)).deadline is not None
+
+
+async def test_another_machine_at_the_former_address_is_not_restarted(bench: Bench) -> None:
+    name = await bench.selected(1)
+    await in_operation(bench, name)
+    bench.images.reboots.clear()
+    async with bench.database.sessions.begin() as session:
+        mine = await session.get_one(Interface, (await bench.interface(name)).id)
+        mine.discovered_ip = "192.0.2.105"
+        host = await hosts.named(session, name)
+        await orders.rebuild(session, host, None, asked_by="the test", at=now())
+    await inception.fn(hosts=[name])
+    assert not bench.images.reboots
+    assert "192.0.2.105 is another machine's" in (await bench.steps(name))[17].seen
