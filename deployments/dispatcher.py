@@ -21,6 +21,7 @@ from prefect.states import Scheduled
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
 
+from deployments.lease import Lease
 from inventory import builds, claims
 from inventory.arrows import Phase
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, Sessions, notify
@@ -57,6 +58,7 @@ class Dispatcher:
         worker: name of the lease of this process' worker.
         created: called after runs were created, so that the worker beside looks at once.
         clock: the present.
+        lease: told of each renewal.
     """
 
     sessions: Sessions
@@ -65,14 +67,17 @@ class Dispatcher:
     worker: str
     created: Callable[[], Awaitable[None]]
     clock: Callable[[], datetime] = now
+    lease: Lease = field(default_factory=lambda: Lease(LEASE.total_seconds()))
     _forgotten_at: datetime | None = field(default=None, init=False)
 
     async def keep_lease(self) -> None:
         """Renew the lease for as long as this runs."""
         while True:
+            asked_at = self.lease.now()
             try:
                 async with self.sessions.begin() as session:
                     await claims.renew(session, self.worker, self.clock() + LEASE)
+                self.lease.renewed(asked_at)
             except (OSError, DBAPIError) as error:
                 _log.warning("the lease of %s is not renewed: %s", self.worker, error)
             await asyncio.sleep(RENEW_SECONDS)

@@ -13,7 +13,8 @@ from prefect import get_client
 
 from deployments.catalogue import register
 from deployments.clients import candlepin_clients, pulp_clients, puppet_clients
-from deployments.dispatcher import Dispatcher
+from deployments.dispatcher import LEASE, Dispatcher
+from deployments.lease import Lease
 from deployments.proxies import proxy_clients
 from deployments.settings import WorkerSettings
 from deployments.worker import InProcessWorker
@@ -58,6 +59,7 @@ async def work(settings: WorkerSettings) -> None:
         stack.push_async_callback(pulps.close)
         stack.push_async_callback(puppets.close)
         stack.push_async_callback(candlepins.close)
+        held = Lease(LEASE.total_seconds())
         use(
             Means(
                 sessions=sessions,
@@ -69,6 +71,7 @@ async def work(settings: WorkerSettings) -> None:
                 worker=lease,
                 leaving=leaving,
                 admission=Admission(settings.calls_at_once),
+                lease_holds=held.holds,
             )
         )
         client = await stack.enter_async_context(get_client())
@@ -76,7 +79,7 @@ async def work(settings: WorkerSettings) -> None:
         worker = InProcessWorker(
             registered.flows, name=settings.worker_name, limit=settings.runs_at_once
         )
-        dispatcher = Dispatcher(sessions, client, registered.phases, lease, worker.look)
+        dispatcher = Dispatcher(sessions, client, registered.phases, lease, worker.look, lease=held)
         listener = await stack.enter_async_context(listen(url, CHANNEL_CALLBACKS))
         async with sessions.begin() as session:
             await claims.renew(session, lease, now())

@@ -126,6 +126,8 @@ class Means:
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the worker was told to leave: what is cancelled now goes on elsewhere."""
     admission: Admission = field(default_factory=Admission)
+    lease_holds: Callable[[], bool] = lambda: True
+    """Whether nobody can have taken this worker for dead; asked right before each write outside."""
     deadlines: Deadlines = Deadlines()
     clock: Callable[[], datetime] = now
 

@@ -110,6 +110,13 @@ async def _earlier_order(session: AsyncSession, context: BuildContext) -> Effect
 async def _ordering(order: Effect) -> AsyncIterator[None]:
     """Say how an order ended; killed meanwhile, it stays intended, which is "perhaps given"."""
     m = means()
+    if not m.lease_holds():
+        raise Unavailable(
+            system="power",
+            address=order.key,
+            operation="restart the host",
+            said="this worker was stopped, or had no database, for longer than its lease lasts",
+        )
     try:
         yield
     except OutsideError:

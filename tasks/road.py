@@ -15,7 +15,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from integrations.errors import Conflict, Unverified
+from integrations.errors import Conflict, Unavailable, Unverified
 from inventory import claims, effects
 from inventory.database import AsyncSession
 from inventory.models import Effect
@@ -123,6 +123,7 @@ async def ensure(build: UUID, keeper: Keeper[Record], record: Record) -> str:
         if there == record:
             await _settle(m, build, effect)
             return f"{keeper.key(record)} was there already, read from {keeper.source}"
+        _require_lease(m, keeper, f"write {keeper.key(record)}")
         if there is not None and not keeper.replaces:
             await keeper.remove(there)
         await keeper.write(record)
@@ -147,6 +148,7 @@ async def withdraw(build: UUID, keeper: Keeper[Record], record: Record) -> str:
             await _must_be_ours(m, keeper, there)
         effect = await _intend(m, build, keeper, record, before=there, after=None)
         if there is not None:
+            _require_lease(m, keeper, f"remove {keeper.key(record)}")
             await keeper.remove(there)
             await _applied(m, build, effect)
             await _verify(m, keeper, record, wanted=None)
@@ -184,6 +186,7 @@ async def restore(build: UUID | None, keeper: Keeper[Record], made: Sequence[Eff
         if there != wanted:
             async with m.sessions.begin() as session:
                 await _require(session, build)
+            _require_lease(m, keeper, f"restore {keeper.key(record)}")
             if there is not None and (wanted is None or not keeper.replaces):
                 await keeper.remove(there)
             if wanted is not None:
@@ -209,6 +212,21 @@ async def _restored(
 async def _require(session: AsyncSession, build: UUID | None) -> None:
     if build is not None:
         await require_claim(session, build)
+
+
+def _require_lease(m: Means, keeper: Keeper[Record], operation: str) -> None:
+    """Write nothing after a sleep so long that the build may be another worker's by now.
+
+    Raises:
+        Unavailable: tried again, it goes on only if the claim is still there.
+    """
+    if not m.lease_holds():
+        raise Unavailable(
+            system=keeper.system,
+            address=keeper.place,
+            operation=operation,
+            said="this worker was stopped, or had no database, for longer than its lease lasts",
+        )
 
 
 async def _is_ours(m: Means, keeper: Keeper[Record], there: Record) -> bool:

@@ -19,6 +19,7 @@ from inventory import claims, orders
 from inventory.arrows import Phase
 from inventory.database import AsyncSession, Sessions
 from inventory.models import Subnet, now
+from tasks.company import NothingDone
 from tasks.means import Means, use
 from tests.flows.bench import Bench
 
@@ -182,6 +183,20 @@ async def test_a_worker_that_slept_until_it_was_buried_writes_nothing_more(bench
             assert await _everything(bench, name) == seen[0], points.reached
         await bench.one_of_each(name, number)
     assert len(slept_at) > 20
+
+
+async def test_a_worker_whose_lease_ran_out_writes_nothing_outside(bench: Bench) -> None:
+    name, company = await claimed(bench, 1)
+    use(replace(bench.means, lease_holds=lambda: False))
+    with pytest.raises(NothingDone, match="longer than its lease lasts"):
+        await inception.fn(hosts=[name], company=company)
+    assert not bench.boot_configs()
+    assert not bench.dhcp.reservations
+    # It is no fault of a server, and goes by itself: retried, the host goes on.
+    use(bench.means)
+    await bench.retry(name)
+    await inception.fn(hosts=[name], company=await bench.company(name))
+    await bench.one_of_each(name, 1)
 
 
 async def _everything(bench: Bench, name: str) -> tuple[object, ...]:

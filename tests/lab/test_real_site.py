@@ -131,6 +131,18 @@ def promised(setting: Setting, machine: Machine) -> dict[int, Evidence | None]:
     return evidence
 
 
+@dataclass(frozen=True)
+class Held:
+    """What all servers hold at one moment."""
+
+    reservations: list[tuple[str, str]]
+    records: dict[str, list[str]]
+    files: dict[str, str]
+    """SHA-256 of each file below the boot root."""
+    certificates: list[str]
+    consumers: list[str]
+
+
 @dataclass
 class Cycle:
     """A site whose hosts have all been taken from power-on to in operation."""
@@ -142,6 +154,8 @@ class Cycle:
     dns_port: int
     rows: dict[str, HostRow] = field(default_factory=dict)
     """By MAC address, as they have arrived."""
+    untouched: Held | None = None
+    """What the servers held before the machines were switched on."""
     powered: dict[tuple[str, int], float] = field(default_factory=dict)
     """CPU seconds of each machine and process of QEMU."""
 
@@ -230,6 +244,32 @@ class Cycle:
         data = Path(self.here.environment["PREFECT_HOME"]).parent
         return {one.stem: one.read_text(errors="replace") for one in data.glob("*.log")}
 
+    async def held(self) -> Held:
+        """What the servers hold, without what changes with each change: times and serials."""
+        found = await records((DOMAIN, REVERSE), self.dns_port)
+        files = boot_files(self.site.tftp_root)
+        return Held(
+            reservations(self.site.dhcp),
+            {key: one for key, one in found.items() if not key.endswith(" serial")},
+            {name: digest for name, (_, digest) in files.items()},
+            await self.certificates(),
+            await self.consumers(),
+        )
+
+    async def certificates(self) -> list[str]:
+        """Names that Puppet's CA holds, signed or not."""
+        if self.site.puppet is None:
+            return []
+        ca = self.site.puppet.directory
+        found = [*ca.glob("**/ca/signed/*.pem"), *ca.glob("**/ca/requests/*.pem")]
+        return sorted(one.stem for one in found)
+
+    async def consumers(self) -> list[str]:
+        """Names of our hosts' consumers in Candlepin."""
+        if self.site.candlepin is None:
+            return []
+        return sorted(one.name for one in await consumers_of(self, self.site.candlepin.url))
+
     async def world(self) -> tuple[object, ...]:
         """Everything outside in which a second change would show."""
         return (
@@ -295,6 +335,7 @@ async def bring_up(name: str) -> AsyncIterator[Cycle]:
                 await keep_candlepin_secret(here.environment, inside=site.namespace.command())
             if setting.pulp:
                 await cycle.synchronise()
+            cycle.untouched = await cycle.held()
             await cycle.power_on()
             await cycle.arrive()
             yield cycle
@@ -565,3 +606,42 @@ async def test_the_identical_run_started_again_makes_no_second_change(cycle: Cyc
     assert await cycle.world() == before
     assert await cycle.effects() == remembered
     assert [await cycle.arrows(one) for one in cycle.site.machines] == arrows
+
+
+async def test_a_whole_life_leaves_every_server_as_it_was(cycle: Cycle) -> None:
+    names = [cycle.rows[one.mac].name for one in cycle.site.machines]
+    before = await cycle.held()
+    assert before != cycle.untouched
+    for name in names:
+        await cycle.command("hosts", "rebuild", name)
+    for machine in cycle.site.machines:
+        if machine.name not in cycle.setting.bmcs:
+            await reaches(cycle, machine, HostState.REBOOTING)
+            assert "restart it by hand" in (await cycle.arrows(machine))[17].seen
+            machine.power_off()
+            machine.power_on()
+    await cycle.arrive()
+    after = await cycle.held()
+    assert after.reservations == before.reservations
+    assert after.records == before.records
+    assert after.certificates == before.certificates
+    assert after.consumers == before.consumers
+    for name in names:
+        await cycle.command("hosts", "decommission", name, "--yes")
+    for machine in cycle.site.machines:
+        await reaches(cycle, machine, HostState.RETIRED)
+    assert await cycle.held() == cycle.untouched
+
+
+async def reaches(cycle: Cycle, machine: Machine, state: HostState) -> None:
+    """Wait for a machine's host."""
+    name = cycle.rows[machine.mac].name
+
+    async def there() -> bool:
+        async with cycle.sessions() as session:
+            host = await hosts.named(session, name)
+            if host.state is HostState.HELD:
+                pytest.fail(f"{name} is held: {(await cycle.build(session, machine)).held_reason}")
+            return host.state is state
+
+    await until(there, what=f"{name} is {state}", deadline=COMMAND_SECONDS, every=0.2)
