@@ -58,6 +58,7 @@ class Dispatcher:
         worker: name of the lease of this process' worker.
         created: called after runs were created, so that the worker beside looks at once.
         clock: the present.
+        running: the flow runs in this process; claims that none of them has are taken up again.
         lease: told of each renewal.
     """
 
@@ -67,6 +68,7 @@ class Dispatcher:
     worker: str
     created: Callable[[], Awaitable[None]]
     clock: Callable[[], datetime] = now
+    running: Callable[[], frozenset[UUID]] | None = None
     lease: Lease = field(default_factory=lambda: Lease(LEASE.total_seconds()))
     _forgotten_at: datetime | None = field(default=None, init=False)
 
@@ -97,9 +99,11 @@ class Dispatcher:
             claimed = await self._claim(session, await due(session, MOST_AT_ONCE))
             await settle_callbacks(session, claimed, self.clock())
             buried = await claims.bury(session, self.clock())
+            if self.running is not None:
+                buried += await claims.abandoned(session, self.worker, self.running(), self.clock())
         companies = {one.company for one in buried}
         for company in companies:
-            _log.warning("company %s was left by a dead worker; its run goes on here", company)
+            _log.warning("company %s was left by a dead worker or run; it goes on here", company)
         await self._start()
         await self._revive(one for one in buried if one.flow_run_id is not None)
         await self._look_after_forgotten()

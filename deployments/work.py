@@ -79,7 +79,15 @@ async def work(settings: WorkerSettings) -> None:
         worker = InProcessWorker(
             registered.flows, name=settings.worker_name, limit=settings.runs_at_once
         )
-        dispatcher = Dispatcher(sessions, client, registered.phases, lease, worker.look, lease=held)
+        dispatcher = Dispatcher(
+            sessions,
+            client,
+            registered.phases,
+            lease,
+            worker.look,
+            running=lambda: worker.running,
+            lease=held,
+        )
         listener = await stack.enter_async_context(listen(url, CHANNEL_CALLBACKS))
         async with sessions.begin() as session:
             await claims.renew(session, lease, now())

@@ -14,7 +14,7 @@ from sqlmodel import col, select
 
 from inventory import builds, claims, hosts, orders
 from inventory.arrows import Phase
-from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
+from inventory.database import CHANNEL_CALLBACKS, AsyncSession, is_passing, notify
 from inventory.errors import NotReady
 from inventory.life import ForbiddenTransition, HostState
 from inventory.models import Build, Host, HostGroup, OnFailure
@@ -45,7 +45,8 @@ async def travelling(
 
     A host that failed in company goes on in a run of its own. When nothing more can be done for
     anybody, each host is held with its own reason, and the run fails; to retry the run in Prefect
-    lets them go on at the step that failed.
+    lets them go on at the step that failed. Where only our own database was away nobody is held:
+    the claims stay, and the dispatcher sees that no run of this worker has them any more.
 
     Args:
         phase: which.
@@ -67,6 +68,8 @@ async def travelling(
             await _list_travellers(party)
         yield party
     except NothingDone as error:
+        if error.passing:
+            raise  # the dispatcher beside finds the hosts abandoned, and lets them go on
         faults = {one.build: fault for one, fault in error.failed.items()}
         await _hold(party, faults, error.numbers, may_undo=True)
         raise
@@ -77,6 +80,8 @@ async def travelling(
         await asyncio.shield(_hold(party, dict.fromkeys(party.builds, stopped), ()))
         raise
     except Exception as error:
+        if is_passing(error):
+            raise
         await _hold(party, dict.fromkeys(party.builds, error), (), may_undo=True)
         raise
     else:

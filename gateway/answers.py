@@ -9,12 +9,13 @@ from uuid import uuid4
 import asyncpg  # type: ignore[import-untyped]
 from fastapi import FastAPI, Request
 from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from inventory.database import is_passing
 from inventory.errors import InventoryError, UnknownSite
 
 __all__ = ["TRY_AGAIN", "Refusal", "answer_errors", "faults_of"]
@@ -22,8 +23,6 @@ __all__ = ["TRY_AGAIN", "Refusal", "answer_errors", "faults_of"]
 log = logging.getLogger(__name__)
 
 TRY_AGAIN = {"Retry-After": "10"}
-_COLLISIONS = frozenset({"40001", "40P01"})
-"""PostgreSQL's codes for a serialization failure and a deadlock."""
 
 
 class Refusal(Exception):
@@ -67,13 +66,6 @@ def _answer(
     return JSONResponse({"message": sentence}, status, headers)
 
 
-def _is_passing(error: DBAPIError) -> bool:
-    """Whether a database's refusal is worth another try: it is away, or two have collided."""
-    collided = getattr(error.orig, "sqlstate", None) in _COLLISIONS
-    lost = isinstance(error, OperationalError | InterfaceError)
-    return collided or lost or error.connection_invalidated
-
-
 def answer_errors(app: FastAPI, answer: Answer = _answer) -> None:
     """Turn whatever a handler raises into an answer.
 
@@ -115,7 +107,7 @@ def answer_errors(app: FastAPI, answer: Answer = _answer) -> None:
 
     @app.exception_handler(DBAPIError)
     async def database(request: Request, error: DBAPIError) -> Response:
-        return await (unavailable if _is_passing(error) else broken)(request, error)
+        return await (unavailable if is_passing(error) else broken)(request, error)
 
     # A connection that cannot be made is not wrapped by SQLAlchemy.
     for kind in (OSError, TimeoutError, PoolTimeout, asyncpg.PostgresError):

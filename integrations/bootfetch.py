@@ -28,7 +28,7 @@ from integrations.bootplaces import boot_path, publish, readable_directory
 from integrations.errors import Busy, OutsideError, Refused, Unavailable, Unverified
 from integrations.records import BootFile, Outcome
 
-__all__ = ["FetchLimits", "fetch_boot_file", "part_of"]
+__all__ = ["FetchLimits", "fetch_boot_file", "part_of", "remove_boot_file"]
 
 _LOCK_POLL = 0.05
 
@@ -76,6 +76,34 @@ async def fetch_boot_file(
     except TimeoutError:
         said = f"not done within {limits.deadline:g} s, {download.got} bytes so far"
         raise Unavailable(**download.blame, said=said) from None
+
+
+async def remove_boot_file(root: Path, path: str, deadline: float = 5) -> Outcome:
+    """Remove a boot file with all that lies beside it: REMOVED or ABSENT.
+
+    Raises:
+        Unavailable: it is being fetched at this moment.
+        ValueError: the path does not lie below the root.
+        OSError: rights are missing.
+    """
+    place = boot_path(root, path)
+    lock = _beside(place, "lock")
+    if not place.exists() and not lock.exists():
+        return Outcome.ABSENT
+    try:
+        async with asyncio.timeout(deadline), _locked(lock):
+            return await asyncio.to_thread(_remove, place, lock)
+    except TimeoutError:
+        blame = {"system": "boot file", "address": str(place), "operation": "remove it"}
+        raise Unavailable(**blame, said="it is being fetched") from None
+
+
+def _remove(place: Path, lock: Path) -> Outcome:
+    part_of(place).unlink(missing_ok=True)
+    outcome = Outcome.REMOVED if place.exists() else Outcome.ABSENT
+    place.unlink(missing_ok=True)
+    lock.unlink(missing_ok=True)
+    return outcome
 
 
 class _Note(BaseModel):
@@ -300,19 +328,34 @@ def _beside(place: Path, suffix: str) -> Path:
 @asynccontextmanager
 async def _locked(path: Path) -> AsyncIterator[BinaryIO]:
     """Hold a lock that also other processes honour; polled, so that waiting costs no thread."""
-    with _opened(path) as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                # Uneven, or all who wait would come back, and fail, at the same instants.
-                await asyncio.sleep(random.uniform(0, 2 * _LOCK_POLL))
-        lock.seek(0)
-        yield lock
+    while True:
+        with _opened(path) as lock:
+            await _flocked(lock)
+            if not _is(path, lock):
+                # It was deleted with its boot file meanwhile: nobody else would see this lock.
+                continue
+            lock.seek(0)
+            yield lock
+            return
+
+
+async def _flocked(lock: BinaryIO) -> None:
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            # Uneven, or all who wait would come back, and fail, at the same instants.
+            await asyncio.sleep(random.uniform(0, 2 * _LOCK_POLL))
+
+
+def _is(path: Path, lock: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _opened(path: Path) -> BinaryIO:
     readable_directory(path.parent)
-    # Never deleted: whoever opened a deleted lock file would hold a lock that nobody else sees.
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")

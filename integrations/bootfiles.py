@@ -17,8 +17,8 @@ from pathlib import Path
 
 import httpx
 
-from integrations.bootfetch import FetchLimits, fetch_boot_file, part_of
-from integrations.bootplaces import boot_path, publish, readable_directory
+from integrations.bootfetch import FetchLimits, fetch_boot_file, remove_boot_file
+from integrations.bootplaces import publish, readable_directory
 from integrations.errors import Exhausted, Refused, Unsupported
 from integrations.records import BootConfig, BootFile, Loader, Outcome, normal_mac
 
@@ -155,8 +155,7 @@ class BootRoot:
         with self._translated(operation):
             if not path.startswith("boot/"):
                 raise ValueError(f"{path!r} is not below boot/, where fetched files lie")
-            place = boot_path(self._root, path)
-            return await asyncio.to_thread(_remove_file, place)
+            return await remove_boot_file(self._root, path)
 
     def _defaults(self, kind: BootKind | Loader) -> tuple[str, ...]:
         paths = default_paths(kind)
@@ -196,15 +195,6 @@ class BootRoot:
         except OSError as error:
             kind = Exhausted if error.errno in (errno.ENOSPC, errno.EDQUOT) else Refused
             raise kind(**place, said=f"{error.filename or ''}: {error.strerror}") from error
-
-
-def _remove_file(file: Path) -> Outcome:
-    part_of(file).unlink(missing_ok=True)
-    try:
-        file.unlink()
-    except FileNotFoundError:
-        return Outcome.ABSENT
-    return Outcome.REMOVED
 
 
 def _text(file: Path) -> str | None:

@@ -10,7 +10,7 @@ that nothing is undone while the run may still be writing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from inventory.database import AsyncSession
 from inventory.models import Build, Claim, Host, WorkerLease
 
 __all__ = [
+    "abandoned",
     "adopt",
     "bury",
     "claim",
@@ -220,9 +221,13 @@ async def bury(session: AsyncSession, at: datetime) -> list[Claim]:
     lives = sa.exists().where(
         col(WorkerLease.name) == col(Claim.worker), col(WorkerLease.until) >= at
     )
+    return await _free(session, sa.and_(col(Claim.worker).is_not(None), ~lives), at)
+
+
+async def _free(session: AsyncSession, whose: sa.ColumnElement[bool], at: datetime) -> list[Claim]:
     freed = await session.exec(
         sa.update(Claim)
-        .where(_LIVE, col(Claim.worker).is_not(None), ~lives)
+        .where(_LIVE, whose)
         .values(
             worker=None,
             ended_at=sa.case((col(Claim.withdrawn_at).is_not(None), at), else_=None),
@@ -231,6 +236,26 @@ async def bury(session: AsyncSession, at: datetime) -> list[Claim]:
         .execution_options(populate_existing=True, synchronize_session=False)
     )
     return sorted(freed.scalars(), key=lambda one: one.id)
+
+
+async def abandoned(
+    session: AsyncSession, worker: str, running: Collection[UUID], at: datetime
+) -> list[Claim]:
+    """Take the claims of a worker from runs that have ended without letting go of them.
+
+    That is a run which lost the database, and could not even say so.
+
+    Args:
+        session: in the caller's transaction.
+        worker: name of the lease of the worker that asks.
+        running: the flow runs that are in its process now.
+        at: the present.
+
+    Returns:
+        These claims, without a worker now, for their runs to be scheduled again.
+    """
+    whose = sa.and_(col(Claim.worker) == worker, col(Claim.flow_run_id).not_in(running))
+    return await _free(session, whose, at)
 
 
 async def unstarted(session: AsyncSession, older_than: datetime) -> list[Claim]:

@@ -14,10 +14,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeAlias
 
+import asyncpg  # type: ignore[import-untyped]
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlmodel import select
@@ -27,6 +30,7 @@ __all__ = [
     "CHANNEL_CALLBACKS",
     "AsyncSession",
     "Sessions",
+    "is_passing",
     "make_engine",
     "make_sessions",
     "migrate",
@@ -39,7 +43,20 @@ Sessions: TypeAlias = async_sessionmaker[AsyncSession]
 CHANNEL_CALLBACKS = "rackrise_callback"
 """Notified when a callback has been kept."""
 
+_PASSING = ("08", "40001", "40P01", "53", "57P")
+"""Beginnings of PostgreSQL's codes for what passes by itself, or when somebody has seen to it: no
+connection, two transactions that have met, no room (a full disk too), and being shut down."""
 _MIGRATION_LOCK = 0x7261636B  # "rack": one number that all starters of Rackrise agree on
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether a database's refusal is worth another try: it is away or full, or two collided."""
+    if not isinstance(error, DBAPIError):
+        # A connection that cannot be made is not wrapped by SQLAlchemy.
+        return isinstance(error, OSError | PoolTimeout | asyncpg.PostgresError)
+    code = getattr(error.orig, "sqlstate", None) or ""
+    lost = isinstance(error, OperationalError | InterfaceError)
+    return code.startswith(_PASSING) or lost or error.connection_invalidated
 
 
 def _async_url(url: str) -> sa.URL:

@@ -23,7 +23,7 @@ from integrations.errors import Conflict, OutsideError, Refused, Unavailable, Un
 from inventory import claims, steps
 from inventory.arrows import Evidence, Needs, Phase
 from inventory.context import Arrival, BuildContext, arrivals, contexts
-from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
+from inventory.database import CHANNEL_CALLBACKS, AsyncSession, is_passing, notify
 from tasks.means import means
 
 __all__ = [
@@ -117,6 +117,11 @@ class NothingDone(Exception):
         super().__init__(f"{first_host}: {first}{others}")
 
     @property
+    def passing(self) -> bool:
+        """Whether only our own database was away: nothing is wrong with any host."""
+        return any(is_passing(error) for error in self.failed.values())
+
+    @property
     def retriable(self) -> bool:
         """Whether trying again can help anybody."""
         return any(_retriable(error) for error in self.failed.values())
@@ -124,12 +129,14 @@ class NothingDone(Exception):
 
 def _retriable(error: Exception) -> bool:
     """Only the branch of the error tree decides; a fault of our own is not repeated."""
-    return isinstance(error, OutsideError) and error.retriable
+    return (isinstance(error, OutsideError) and error.retriable) or is_passing(error)
 
 
 async def _worth_retrying(task: Any, run: Any, state: State[Any]) -> bool:
     error = await state.aresult(raise_on_failure=False)
-    return isinstance(error, NothingDone | OutsideError) and error.retriable
+    if isinstance(error, NothingDone):
+        return error.retriable
+    return isinstance(error, Exception) and _retriable(error)
 
 
 _RETRIES = int(os.environ.get("RACKRISE_RETRIES", "4"))

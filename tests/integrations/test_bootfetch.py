@@ -328,3 +328,21 @@ async def test_a_path_outside_of_the_root_is_refused(
 async def test_a_source_that_is_no_http_url_is_refused(boot: BootRoot, url: str) -> None:
     with pytest.raises(Refused):
         await boot.fetch(BootFile(path=PATH, url=url, sha256=SHA256))
+
+
+async def test_removal_leaves_nothing_and_meets_downloads_without_harm(
+    source: Source, boot: BootRoot, tmp_path: Path
+) -> None:
+    await boot.fetch(wanted(source))
+    assert await boot.forget(PATH) is Outcome.REMOVED
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == []
+    assert await boot.forget(PATH) is Outcome.ABSENT
+    for _ in range(20):
+        fetched, _, again = await asyncio.gather(
+            boot.fetch(wanted(source)), boot.forget(PATH), boot.fetch(wanted(source))
+        )
+        assert Outcome.CREATED in (fetched, again)
+        await boot.fetch(wanted(source))
+        assert (tmp_path / PATH).read_bytes() == CONTENT
+        await boot.forget(PATH)
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == []

@@ -616,8 +616,12 @@ async def test_a_whole_life_leaves_every_server_as_it_was(cycle: Cycle) -> None:
         await cycle.command("hosts", "rebuild", name)
     for machine in cycle.site.machines:
         if machine.name not in cycle.setting.bmcs:
-            await reaches(cycle, machine, HostState.REBOOTING)
-            assert "restart it by hand" in (await cycle.arrows(machine))[17].seen
+
+            async def waits(machine: Machine = machine) -> bool:
+                return "restart it by hand" in (await cycle.arrows(machine))[17].seen
+
+            what = f"{machine.name} waits for a person"
+            await until(waits, what=what, deadline=COMMAND_SECONDS, every=0.2)
             machine.power_off()
             machine.power_on()
     await cycle.arrive()
