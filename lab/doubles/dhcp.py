@@ -48,6 +48,10 @@ class Fault(StrEnum):
     """Every change is a success and does nothing."""
 
 
+def _macs(config: Json) -> set[str]:
+    return {str(one.get("hw-address")) for one in config["subnet4"][0]["reservations"]}
+
+
 class _No(Exception):
     def __init__(self, text: str, result: int = 1) -> None:
         self.answer: Json = {"result": result, "text": text}
@@ -90,6 +94,8 @@ class KeaDouble:
         """No DHCP sockets: the consequence of a refused ``config-set``."""
         self.commands: Counter[str] = Counter()
         """How often each command came."""
+        self.changes: list[tuple[str, str]] = []
+        """What its log says of reservations: ``added`` or ``removed``, and whose."""
         self.leases: dict[IPv4Address, Json] = {}
         self.config: Json = {
             "next-server": str(network[1]),
@@ -237,7 +243,11 @@ class KeaDouble:
             self.deaf = True
             raise
         self.deaf = False
+        before = _macs(self.config)
         self.config = deepcopy(arguments["Dhcp4"])
+        after = _macs(self.config)
+        self.changes += [("added", mac) for mac in sorted(after - before)]
+        self.changes += [("removed", mac) for mac in sorted(before - after)]
         return {"text": "Configuration successful."}
 
     def _config_write(self, _: Json) -> Json:

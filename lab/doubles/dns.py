@@ -69,6 +69,8 @@ class DnsDouble:
         self.fault = DnsFault.NONE
         self.updates = 0
         """Update messages that arrived."""
+        self.changes: list[tuple[str, str, str]] = []
+        """What its log says of records: ``added`` or ``removed``, name and type."""
         keys = [dns.tsig.Key(key.name, key.secret) for key in (OWNER, GUEST)]
         self._owner = keys[0].name
         self._keys = {key.name: key for key in keys}
@@ -210,7 +212,11 @@ class DnsDouble:
             return failed
         if self.fault != DnsFault.LIES:
             for entry in update.update:
+                held = zone.find(entry.name, entry.rdtype) is not None
                 zone.apply(entry)
+                if held == bool(entry.deleting):
+                    done = "removed" if entry.deleting else "added"
+                    self.changes.append((done, str(entry.name), entry.rdtype.name))
         return Rcode.NOERROR
 
 

@@ -47,8 +47,18 @@ class PuppetDouble:
     down: bool = False
     drops: bool = False
     autosign: Callable[[str, str], Awaitable[bool]] | None = None
+    changes: list[tuple[str, str]] = field(default_factory=list)
+    """What its log says: ``signed`` or ``removed``, and whose."""
     _entries: dict[str, _Entry] = field(default_factory=dict)
     _serial: int = 0
+
+    def names(self) -> list[str]:
+        """The names that it has a certificate or a request of."""
+        return sorted(self._entries)
+
+    def forget(self) -> None:
+        """Be a new CA."""
+        self._entries.clear()
 
     @property
     def app(self) -> Starlette:
@@ -110,6 +120,7 @@ class PuppetDouble:
         if not self.drops:
             self._serial += 1
             entry.state, entry.serial = "signed", self._serial
+            self.changes.append(("signed", name))
         return Response(status_code=204)
 
     async def _delete(self, request: Request) -> Response:
@@ -118,6 +129,7 @@ class PuppetDouble:
             return _text(404, "Resource not found.")
         if not self.drops:
             del self._entries[name]
+            self.changes.append(("removed", name))
         return Response(status_code=204)
 
     async def _clean(self, request: Request) -> Response:
@@ -133,6 +145,7 @@ class PuppetDouble:
         for one in there:
             if not self.drops:
                 del self._entries[one]
+                self.changes.append(("removed", one))
         missing = [one for one in names if one not in there]
         said = "The following certs do not exist and cannot be revoked"
         return _text(200, f"{said}: {missing}" if missing else "Successfully cleaned all certs.")

@@ -103,6 +103,11 @@ def visible(root: Path) -> list[str]:
     return [str(path.relative_to(root)) for path in files]
 
 
+def everything(root: Path) -> list[Path]:
+    """Files below the root, lock files as well."""
+    return [one for one in root.rglob("*") if one.is_file()]
+
+
 @pytest.mark.parametrize("sha256", [SHA256, SHA256.upper(), ""])
 async def test_a_file_is_fetched_whole_and_readable_for_everybody(
     source: Source, boot: BootRoot, tmp_path: Path, sha256: str
@@ -335,7 +340,7 @@ async def test_removal_leaves_nothing_and_meets_downloads_without_harm(
 ) -> None:
     await boot.fetch(wanted(source))
     assert await boot.forget(PATH) is Outcome.REMOVED
-    assert [one for one in tmp_path.rglob("*") if one.is_file()] == []
+    assert everything(tmp_path) == []
     assert await boot.forget(PATH) is Outcome.ABSENT
     for _ in range(20):
         fetched, _, again = await asyncio.gather(
@@ -345,4 +350,4 @@ async def test_removal_leaves_nothing_and_meets_downloads_without_harm(
         await boot.fetch(wanted(source))
         assert (tmp_path / PATH).read_bytes() == CONTENT
         await boot.forget(PATH)
-    assert [one for one in tmp_path.rglob("*") if one.is_file()] == []
+    assert everything(tmp_path) == []

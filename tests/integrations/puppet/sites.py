@@ -47,9 +47,20 @@ def new_name() -> str:
     return f"host{next(_NUMBERS)}.lab.example"
 
 
-def csr(name: str, *, token: str | None = None, also: Sequence[str] = ()) -> str:
-    """The request of a machine with a new key."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+def new_key() -> rsa.RSAPrivateKey:
+    """A key as agents make it; that takes a while."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def csr(
+    name: str,
+    *,
+    token: str | None = None,
+    also: Sequence[str] = (),
+    key: rsa.RSAPrivateKey | None = None,
+) -> str:
+    """The request of a machine, with a new key if none is given."""
+    key = key or new_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = x509.CertificateSigningRequestBuilder(subject)
     if token is not None:

@@ -1,0 +1,1 @@
+"""Faults at every point of every flow, and what must hold after each."""
