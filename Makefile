@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench lock clean
+.PHONY: help setup demo test chaos lint format bench lock clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -38,6 +38,9 @@ demo: setup ## hosts from power-on to in operation; SITE=real|simulated HOSTS=n 
 test: setup lint ## all that is checked; FAST=1: no root, no servers; JOBS=n: n at once
 	$(PYTHON) -m pytest $(if $(call on,JOBS),-n $(JOBS) --dist loadfile) \
 	  $(if $(call on,FAST),-m "not servers and not machines and not long")
+
+chaos: setup ## faults at every point of every flow; BUDGET=seconds SEED=n
+	$(PYTHON) -m tests.chaos --budget $(or $(BUDGET),1200) --seed $(or $(SEED),1)
 
 lint: $(STAMP) ## style, format and types
 	$(VENV)/bin/ruff check .

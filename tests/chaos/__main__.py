@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.chaos.report import Report
+
 _TEST = "tests/chaos/test_chaos.py::test_hosts_go_on_after_whatever_happens"
 
 
@@ -19,29 +21,40 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the order (%(default)s)")
     parser.add_argument("--walk", default="", help="only walks that begin so: cancel, inception/3+")
     parser.add_argument("--only", default="", help="one fault, as a report names it")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     given = parser.parse_args()
+    report = Report(given.seed)
     with TemporaryDirectory(prefix="chaos-") as directory:
-        report = Path(directory) / "report"
-        environment = {
-            "RACKRISE_CHAOS_BUDGET": str(given.budget),
-            "RACKRISE_CHAOS_SEED": str(given.seed),
-            "RACKRISE_CHAOS_WALK": given.walk,
-            "RACKRISE_CHAOS_ONLY": given.only,
-            "RACKRISE_CHAOS_REPORT": str(report),
-        }
-        # A session of its own, for the sake of the fixtures: database, doubles, Prefect's server.
-        ended = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "--show-capture=no", "--tb=line", _TEST],
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        if not report.exists():
-            print(ended.stdout)
-            return 1
-        print(report.read_text())
-    return ended.returncode
+        files = [Path(directory) / str(part) for part in range(given.jobs)]
+        # Sessions of their own, for the sake of the fixtures: database, doubles, Prefect's server.
+        running = [_start(given, part, file) for part, file in enumerate(files)]
+        said = [one.communicate()[0] for one in running]
+        for file, words in zip(files, said, strict=True):
+            if not file.exists():
+                print(words)
+                return 1
+            report.take(str(file))
+    print(report)
+    return 1 if report.bad or not report.results else 0
+
+
+def _start(given: argparse.Namespace, part: int, report: Path) -> subprocess.Popen[str]:
+    environment = {
+        "RACKRISE_CHAOS_BUDGET": str(given.budget),
+        "RACKRISE_CHAOS_SEED": str(given.seed),
+        "RACKRISE_CHAOS_WALK": given.walk,
+        "RACKRISE_CHAOS_ONLY": given.only,
+        "RACKRISE_CHAOS_PART": str(part),
+        "RACKRISE_CHAOS_PARTS": str(given.jobs),
+        "RACKRISE_CHAOS_REPORT": str(report),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-q", "--show-capture=no", "--tb=short", _TEST],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 if __name__ == "__main__":

@@ -106,7 +106,8 @@ class Injector:
             return None
         point = Point(len(self.seen) + 1, where, name, after)
         self.seen.append(point)
-        if point.number != self._number:
+        # In company the order of points is never twice the same: the next that fits is as good.
+        if not 0 < self._number <= point.number or self._kind not in kinds_at(point):
             return None
         self.struck = point
         match self._kind:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
-from tests.chaos.faults import Kind, Point, kinds_at
+from tests.chaos.faults import Kind, Point, Where, kinds_at
 from tests.chaos.site import ChaosSite
 from tests.chaos.trial import Case, Clean, Result, clean, strike
 from tests.chaos.walks import WALKS
@@ -50,6 +52,16 @@ class _Planned:
         return f"{self.case}/{self.point}/{self.kind}"
 
 
+def _in_turns(plan: list[_Planned], order: random.Random) -> list[_Planned]:
+    """In a random order in which each kind of fault, and each server, has its turn."""
+    order.shuffle(plan)
+    heaps: dict[tuple[str, str], list[_Planned]] = defaultdict(list)
+    for one in plan:
+        heaps[one.kind, _process(one.kind, one.point)].append(one)
+    rows = zip_longest(*heaps.values())
+    return [one for row in rows for one in row if one is not None]
+
+
 @dataclass
 class Report:
     """All faults that were struck with, and what became of each."""
@@ -66,6 +78,7 @@ class Report:
         *,
         budget: float,
         only: str = "",
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         """Strike until all points had their turn, or the time is up.
 
@@ -74,16 +87,20 @@ class Report:
             chosen: what is walked.
             budget: seconds.
             only: the fault of this name, as a report prints it; empty: all.
+            part: which of how many parts, for several processes that share the work.
         """
         began = time.monotonic()
         plan = await self._plan(site, chosen)
         self.planned = len(plan)
-        for one in plan:
+        number, parts = part
+        for one in plan[number::parts]:
             if only and only != one.name:
                 continue
             if time.monotonic() - began > budget:
                 break
-            self.results.append(await strike(site, one.case, one.point, one.kind, one.clean))
+            result = await strike(site, one.case, one.point, one.kind, one.clean)
+            if result is not None:
+                self.results.append(result)
         self.seconds = time.monotonic() - began
 
     async def _plan(self, site: ChaosSite, chosen: Iterable[Case]) -> list[_Planned]:
@@ -92,8 +109,22 @@ class Report:
             passed = await clean(site, case)
             for point in passed.points:
                 plan += [_Planned(case, passed, point, kind) for kind in kinds_at(point)]
-        random.Random(self.seed).shuffle(plan)
-        return plan
+        return _in_turns(plan, random.Random(self.seed))
+
+    def keep(self, file: str) -> None:
+        """Write it down for the process that has asked for it."""
+        kept = [one.model_dump(mode="json") for one in self.results]
+        whole = {"planned": self.planned, "seconds": self.seconds, "results": kept}
+        with open(file, "w") as out:
+            json.dump(whole, out)
+
+    def take(self, file: str) -> None:
+        """Add what another process has written down."""
+        with open(file) as kept:
+            whole = json.load(kept)
+        self.planned = max(self.planned, whole["planned"])
+        self.seconds = max(self.seconds, whole["seconds"])
+        self.results += [Result.model_validate(one) for one in whole["results"]]
 
     @property
     def bad(self) -> list[str]:
@@ -103,7 +134,7 @@ class Report:
     def __str__(self) -> str:
         rows: dict[tuple[str, str], list[Result]] = defaultdict(list)
         for one in self.results:
-            rows[_process(one), one.kind.value].append(one)
+            rows[_process(one.kind, one.point), one.kind.value].append(one)
         lines = [f"{'process':12}{'fault':28}{'faults':>7}{'resumed':>9}{'held first':>12}"]
         for (process, kind), found in sorted(rows.items()):
             resumed = sum(one.resumed for one in found)
@@ -133,11 +164,13 @@ def _sum(found: Sequence[Result], name: str) -> int:
     return sum(getattr(one, name) for one in found)
 
 
-def _process(result: Result) -> str:
-    if result.kind in _PROCESSES:
-        return _PROCESSES[result.kind]
-    words = result.point.name.removeprefix("look at ").split(" ", 1)
-    return words[-1].rpartition(" ")[0] or words[-1]
+def _process(kind: Kind, point: Point) -> str:
+    """Who the fault is about."""
+    if kind in _PROCESSES:
+        return _PROCESSES[kind]
+    if point.where is Where.LOOK:
+        return point.name.removeprefix("look at ")
+    return point.name.split(" ", 1)[1].rpartition(" ")[0]
 
 
 def _told(result: Result) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from pydantic import BaseModel
 from sqlmodel import col, select
 
 from inventory.life import HostState
@@ -43,11 +44,10 @@ class Clean:
     held: Counter[str]
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(BaseModel):
     """What became of one fault."""
 
-    case: Case
+    case: str
     point: Point
     kind: Kind
     resumed: bool
@@ -96,8 +96,14 @@ async def _missed(site: ChaosSite, case: Case) -> str:
     return ", ".join(f"{count} {state}" for state, count in found.items())
 
 
-async def strike(site: ChaosSite, case: Case, point: Point, kind: Kind, without: Clean) -> Result:
-    """Have one thing go wrong at one point, let the hosts go on, and look at what is left."""
+async def strike(
+    site: ChaosSite, case: Case, point: Point, kind: Kind, without: Clean
+) -> Result | None:
+    """Have one thing go wrong at one point, let the hosts go on, and look at what is left.
+
+    Returns:
+        None: the walk went another way this time, and ended before the point.
+    """
 
     async def asleep() -> None:
         """Others take this worker for dead, and do its work, before it wakes."""
@@ -117,15 +123,16 @@ async def strike(site: ChaosSite, case: Case, point: Point, kind: Kind, without:
         site.injector = Injector()
         await Worker(site).settle()
         wrong = await _missed(site, case)
-    struck = injector.struck or point
-    why = _why(kind, struck, held) if injector.struck else "the fault never struck"
+    if injector.struck is None:
+        return None
+    why = _why(kind, injector.struck, held)
     acts, extra = site.acts(), site.held()
     repeated = sum((acts - without.acts).values())
     same = repeated if kind is Kind.SLEPT and extra == without.held else 0
     return Result(
-        case,
-        struck,
-        kind,
+        case=str(case),
+        point=injector.struck,
+        kind=kind,
         resumed=not wrong,
         held=tuple(held),
         repeated=repeated - same,
