@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from cli import bmc, candlepin, content, hosts, puppet, site
+from cli.plan import drift, plan
 
 __all__ = ["app"]
 
@@ -27,6 +28,8 @@ app.add_typer(bmc.app, name="bmc")
 app.add_typer(content.app, name="content")
 app.add_typer(puppet.app, name="puppet")
 app.add_typer(candlepin.app, name="candlepin")
+app.command()(plan)
+app.command()(drift)
 
 
 @app.callback()

@@ -22,8 +22,10 @@ from flows.attend import attend
 from flows.cancel import cancel
 from flows.decommission import decommission
 from flows.discovery_intake import discovery_intake
+from flows.drift import drift
 from flows.first_boot import first_boot
 from flows.inception import inception
+from flows.plan import plan
 from flows.sync_content import sync_content
 from flows.tidy import tidy
 from inventory.arrows import Phase
@@ -47,7 +49,9 @@ CATALOGUE = (
     Entry(first_boot, Phase.FIRST_BOOT),
     Entry(cancel, Phase.CANCEL),
     Entry(decommission, Phase.DECOMMISSION),
+    Entry(plan),
     Entry(attend, every=timedelta(minutes=1)),
+    Entry(drift, every=timedelta(hours=1)),
     Entry(sync_content, every=timedelta(hours=6)),
     Entry(tidy, every=timedelta(days=1)),
 )

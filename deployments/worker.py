@@ -23,6 +23,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.context import AsyncClientContext, SyncClientContext
+from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow_async
 from prefect.states import Cancelled
 from prefect.workers.base import (
@@ -170,7 +171,11 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorker
 
 
 async def _to_the_end(flow: Flow[Any, Any], flow_run: FlowRun) -> State[Any] | None:
-    state: State[Any] | None = await run_flow_async(
-        flow, flow_run=flow_run, parameters=flow_run.parameters, return_type="state"
-    )
+    try:
+        state: State[Any] | None = await run_flow_async(
+            flow, flow_run=flow_run, parameters=flow_run.parameters, return_type="state"
+        )
+    except Pause as pause:
+        # Suspended until somebody resumes it; nothing of it is kept here meanwhile.
+        return pause.state
     return state

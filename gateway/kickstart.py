@@ -10,7 +10,7 @@ from sqlmodel import col, select
 
 from gateway.answers import Refusal, faults_of
 from gateway.tellings import locked_build
-from inventory import callbacks, consumers, steps
+from inventory import callbacks, consumers, kickstarts, steps
 from inventory.arrows import Evidence
 from inventory.builds import hold
 from inventory.certificates import release_key
@@ -52,6 +52,8 @@ async def give_kickstart(
     if context is None:
         raise Refusal(409, f"{host.name} has no host group, so nobody has said what it is to be")
     text = _render(context, token)
+    shown = kickstarts.without_secrets(text, token, context.group.root_password_hash)
+    await kickstarts.keep(session, build.id, shown, at)
 
     # The installer starts from nothing at each fetch; the limit above keeps that from going on.
     build.deadline = at + timedelta(minutes=context.group.install_minutes)

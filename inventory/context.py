@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
-from sqlmodel import col
+from sqlmodel import SQLModel, col, select
 
 from inventory.database import AsyncSession
+from inventory.errors import NotReady, UnknownGroup
 from inventory.models import (
     Build,
     Candlepin,
@@ -27,7 +29,7 @@ from inventory.models import (
     Subnet,
 )
 
-__all__ = ["Arrival", "BuildContext", "arrivals", "contexts"]
+__all__ = ["Arrival", "BuildContext", "arrivals", "contexts", "prospect"]
 
 
 @dataclass(frozen=True)
@@ -64,32 +66,63 @@ class BuildContext:
 
 async def contexts(session: AsyncSession, build_ids: Iterable[UUID]) -> dict[UUID, BuildContext]:
     """The context of each build; builds without a host group are absent."""
-    dhcp, tftp, dns = aliased(Proxy), aliased(Proxy), aliased(Proxy)
-    found = await session.exec(  # type: ignore[call-overload]  # sqlmodel types four entities
-        sa.select(
-            Host,
-            Interface,
-            Build,
-            HostGroup,
-            OperatingSystem,
-            InstallTree,
-            Pulp,
-            Puppet,
-            Candlepin,
-            Subnet,
-            Domain,
-            Site,
-            dhcp,
-            tftp,
-            dns,
-        )
-        .select_from(Build)
+    statement = (
+        _group_and_all(Host, Interface, Build, Site)
+        .join(Build, col(HostGroup.id) == col(Build.host_group_id))
         .join(Host, col(Host.id) == col(Build.host_id))
         .join(
             Interface,
             sa.and_(col(Interface.host_id) == col(Host.id), col(Interface.provisioning)),
         )
-        .join(HostGroup, col(HostGroup.id) == col(Build.host_group_id))
+        .join(Site, col(Site.id) == col(Host.site_id))
+        .where(col(Build.id).in_(list(build_ids)))
+    )
+    found = await session.exec(statement.execution_options(populate_existing=True))
+    rows = [_context(*row) for row in found]
+    return {one.build.id: one for one in rows}
+
+
+async def prospect(
+    session: AsyncSession, host: Host, group: str | None, name: str | None
+) -> BuildContext:
+    """What the context of a host's next build would be; nothing is written.
+
+    Args:
+        session: only read.
+        host: whose.
+        group: host group that it would become; None: the one that it has.
+        name: that it would get, full or short; None: what it has.
+
+    Raises:
+        UnknownGroup: there is no such group.
+        NotReady: the host has no group, or no interface that boots the network.
+    """
+    wanted = col(HostGroup.name) == group if group else col(HostGroup.id) == host.host_group_id
+    row = (await session.exec(_group_and_all().where(wanted))).one_or_none()
+    if row is None and group:
+        raise UnknownGroup(group, list(await session.exec(select(HostGroup.name))))
+    if row is None:
+        raise NotReady(host.name, host.state, "nobody has said what it is to be: name a host group")
+    boots = col(Interface.host_id) == host.id, col(Interface.provisioning)
+    interface = (await session.exec(select(Interface).where(*boots))).one_or_none()
+    if interface is None:
+        raise NotReady(host.name, host.state, "none of its interfaces has booted the network")
+    site = await session.get_one(Site, host.site_id)
+    domain = next(one for one in row if isinstance(one, Domain))
+    full = (name or host.name).lower()
+    named = Host.model_validate(
+        host.model_dump() | {"name": full if "." in full else f"{full}.{domain.name}"}
+    )
+    return _context(named, interface, Build(host_id=host.id), site, *row)
+
+
+def _group_and_all(*before: type[SQLModel]) -> Any:
+    """Selects host groups with all that they refer to, after some tables that the caller joins."""
+    dhcp, tftp, dns = aliased(Proxy), aliased(Proxy), aliased(Proxy)
+    related = (HostGroup, OperatingSystem, InstallTree, Pulp, Puppet, Candlepin, Subnet, Domain)
+    return (
+        sa.select(*before, *related, dhcp, tftp, dns)
+        .select_from(HostGroup)
         .join(OperatingSystem, col(OperatingSystem.id) == col(HostGroup.operating_system_id))
         .join(InstallTree, col(InstallTree.id) == col(HostGroup.install_tree_id))
         .outerjoin(Pulp, col(Pulp.id) == col(InstallTree.pulp_id))
@@ -97,15 +130,33 @@ async def contexts(session: AsyncSession, build_ids: Iterable[UUID]) -> dict[UUI
         .outerjoin(Candlepin, col(Candlepin.id) == col(HostGroup.candlepin_id))
         .join(Subnet, col(Subnet.id) == col(HostGroup.subnet_id))
         .join(Domain, col(Domain.id) == col(HostGroup.domain_id))
-        .join(Site, col(Site.id) == col(Host.site_id))
         .join(dhcp, col(dhcp.id) == col(Subnet.dhcp_proxy_id))
         .join(tftp, col(tftp.id) == col(Subnet.tftp_proxy_id))
         .join(dns, col(dns.id) == col(Domain.proxy_id))
-        .where(col(Build.id).in_(list(build_ids)))
-        .execution_options(populate_existing=True)
     )
-    rows = (BuildContext(*row) for row in found)
-    return {one.build.id: one for one in rows}
+
+
+def _context(
+    host: Host, interface: Interface, build: Build, site: Site, *related: Any
+) -> BuildContext:
+    group, system, tree, pulp, puppet, candlepin, subnet, domain, dhcp, tftp, dns = related
+    return BuildContext(
+        host=host,
+        interface=interface,
+        build=build,
+        group=group,
+        operating_system=system,
+        tree=tree,
+        pulp=pulp,
+        puppet=puppet,
+        candlepin=candlepin,
+        subnet=subnet,
+        domain=domain,
+        site=site,
+        dhcp_proxy=dhcp,
+        tftp_proxy=tftp,
+        dns_proxy=dns,
+    )
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ __all__ = [
     "lock_host",
     "move",
     "named",
+    "of_group",
     "release_address",
     "take_address",
     "take_name",
@@ -280,6 +281,16 @@ async def hosts_in(session: AsyncSession, *states: HostState) -> list[Host]:
         select(Host)
         .where(col(Host.state).in_(states))
         .order_by(col(Host.state_since), col(Host.id))
+    )
+    return list(found)
+
+
+async def of_group(session: AsyncSession, group_id: int) -> list[Host]:
+    """The hosts of a host group by name, without those that are retired."""
+    found = await session.exec(
+        select(Host)
+        .where(col(Host.host_group_id) == group_id, col(Host.state) != HostState.RETIRED)
+        .order_by(col(Host.name))
     )
     return list(found)
 

@@ -31,6 +31,7 @@ __all__ = [
     "Consumer",
     "DiscoveryRule",
     "Domain",
+    "Drift",
     "Effect",
     "EffectState",
     "Facts",
@@ -46,6 +47,7 @@ __all__ = [
     "Proxy",
     "Pulp",
     "Puppet",
+    "RenderedKickstart",
     "ReportedRepository",
     "Site",
     "Step",
@@ -641,3 +643,25 @@ class Effect(SQLModel, table=True):
     undone_at: datetime | None = _time(default=None, nullable=True)
     seen: str = ""
     """What was seen when it was undone, or why it was left."""
+
+
+class Drift(SQLModel, table=True):
+    """What the last sweep found not to be as it should be; each sweep replaces them all."""
+
+    id: int = Field(default=None, sa_column=sa.Column(sa.BigInteger, primary_key=True))
+    found_at: datetime = _time(default_factory=now)
+    host: str
+    system: str
+    place: str
+    key: str
+    judgement: str
+    """``missing``, ``changed``, ``foreign``, ``leaked`` or ``not readable``."""
+    words: str
+
+
+class RenderedKickstart(SQLModel, table=True):
+    """The kickstart that a build's host was given last, without its secrets."""
+
+    build_id: UUID = Field(foreign_key="build.id", primary_key=True)
+    rendered_at: datetime = _time(default_factory=now)
+    text: str

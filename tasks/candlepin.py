@@ -20,6 +20,7 @@ from inventory.consumers import SYSTEM
 from inventory.context import BuildContext, contexts
 from inventory.life import HostState
 from inventory.models import Candlepin as CandlepinRow
+from inventory.models import Consumer as KnownConsumer
 from tasks.company import Company, Problem, Seen, each, step
 from tasks.means import means
 from tasks.road import ensure, withdraw
@@ -30,9 +31,13 @@ __all__ = [
     "EnvironmentKeeper",
     "OwnerKeeper",
     "check_consumers",
+    "consumer_keeper",
+    "group_records",
     "look_at_consumers",
     "prepare_subscriptions",
+    "registered_consumer",
     "remove_consumers",
+    "stale_consumers",
 ]
 
 _ARROW = 23
@@ -229,6 +234,16 @@ class ConsumerKeeper(_Keeper):
         return None
 
 
+async def consumer_keeper(row: CandlepinRow) -> ConsumerKeeper:
+    """The keeper of a Candlepin's consumers."""
+    return ConsumerKeeper(await means().candlepins.of(row), consumers.place(row))
+
+
+def registered_consumer(known: KnownConsumer, name: str) -> Registered:
+    """What a host is there, as far as we have written down."""
+    return Registered(uuid=known.uuid, name=name, owner=known.owner)
+
+
 @dataclass(frozen=True)
 class _Record:
     """A record that a host group needs, with its keeper."""
@@ -264,7 +279,7 @@ async def _prepare(prepared: _Prepared, context: BuildContext) -> Seen:
             raise prepared.failed[mark]
         if mark not in prepared.seen:
             try:
-                await _have(context, row, owner, key)
+                await _have(context, row)
             except OutsideError as error:
                 prepared.failed[mark] = error
                 raise
@@ -273,26 +288,27 @@ async def _prepare(prepared: _Prepared, context: BuildContext) -> Seen:
     return Seen(f"organization {owner}, environments {environments}, activation key {key}")
 
 
-async def _have(context: BuildContext, row: CandlepinRow, owner: str, key: str) -> None:
+async def _have(context: BuildContext, row: CandlepinRow) -> None:
     client = await means().candlepins.of(row)
     await client.require_normal()
-    for one in _records(client, row, owner, key, context.group.content_environments):
+    for one in group_records(client, context):
         # What is there is no effect of this build, and may not be undone with it.
         if await one.keeper.read(one.record) != one.record:
             await ensure(context.build.id, one.keeper, one.record)
 
 
-def _records(
-    client: Candlepin, row: CandlepinRow, owner: str, key: str, environments: Sequence[str]
-) -> list[_Record]:
-    place = consumers.place(row)
+def group_records(client: Candlepin, context: BuildContext) -> list[_Record]:
+    """What a host's group needs there, in the order in which it is made."""
+    row, group = context.candlepin, context.group
+    if row is None:
+        return []
+    place, owner = consumers.place(row), group.owner or ""
+    key = Key(name=group.activation_key or "", owner=owner)
+    environments = [ContentEnvironment(id=one, owner=owner) for one in group.content_environments]
     return [
         _Record(OwnerKeeper(client, place), Organization(key=owner)),
-        *(
-            _Record(EnvironmentKeeper(client, place), ContentEnvironment(id=one, owner=owner))
-            for one in environments
-        ),
-        _Record(ActivationKeyKeeper(client, place), Key(name=key, owner=owner)),
+        *(_Record(EnvironmentKeeper(client, place), one) for one in environments),
+        _Record(ActivationKeyKeeper(client, place), key),
     ]
 
 
@@ -306,15 +322,15 @@ async def _remove(context: BuildContext) -> Seen:
     if context.host.state not in _LEAVES_NOTHING:
         return Seen("the host was sent into its installer already: what is there is of this life")
     gone = []
-    for row, record in await _stale(context):
-        keeper = ConsumerKeeper(await means().candlepins.of(row), consumers.place(row))
+    for row, record in await stale_consumers(context):
+        keeper = await consumer_keeper(row)
         gone.append(await withdraw(context.build.id, keeper, record))
         async with means().sessions.begin() as session:
             await consumers.forget(session, record.uuid)
     return Seen("; ".join(gone) or "no consumer has its name")
 
 
-async def _stale(context: BuildContext) -> list[tuple[CandlepinRow, Registered]]:
+async def stale_consumers(context: BuildContext) -> list[tuple[CandlepinRow, Registered]]:
     """What we have written down, wherever it was, and what its group's Candlepin has besides."""
     m, name = means(), context.host.name
     found: dict[str, tuple[CandlepinRow, Registered]] = {}
@@ -322,7 +338,7 @@ async def _stale(context: BuildContext) -> list[tuple[CandlepinRow, Registered]]
         known = await consumers.of_host(session, context.host.id)
         if known is not None:
             row = await session.get_one(CandlepinRow, known.candlepin_id)
-            found[known.uuid] = (row, Registered(uuid=known.uuid, name=name, owner=known.owner))
+            found[known.uuid] = (row, registered_consumer(known, name))
     row_now, owner = context.candlepin, context.group.owner
     if row_now is not None and owner is not None:
         async with m.admission.gate(SYSTEM, row_now.name):

@@ -28,6 +28,7 @@ __all__ = [
     "check_discovery_leases",
     "check_first_boot_leases",
     "check_install_leases",
+    "reservation_keeper",
     "reserve_in_dhcp",
     "take_addresses",
 ]

@@ -22,7 +22,7 @@ from inventory.models import Effect
 from tasks.company import LostBuild, require_claim
 from tasks.means import Means, means
 
-__all__ = ["Keeper", "Restored", "ensure", "restore", "withdraw"]
+__all__ = ["Keeper", "Restored", "ensure", "is_ours", "restore", "withdraw"]
 
 Record = TypeVar("Record", bound=BaseModel)
 
@@ -97,13 +97,16 @@ class Restored:
     """It is somebody else's by now, and was not touched."""
 
 
-async def ensure(build: UUID, keeper: Keeper[Record], record: Record) -> str:
+async def ensure(
+    build: UUID, keeper: Keeper[Record], record: Record, *, claimed: bool = True
+) -> str:
     """Make a record exist exactly so.
 
     Args:
         build: on whose account.
         keeper: of this kind of record, at its place.
         record: what must be there.
+        claimed: False for a build that has ended, which nobody can have claimed.
 
     Returns:
         What was done and seen, in words.
@@ -119,17 +122,19 @@ async def ensure(build: UUID, keeper: Keeper[Record], record: Record) -> str:
         there = await keeper.read(record)
         if there is not None and there != record:
             await _must_be_ours(m, keeper, there)
-        effect = await _intend(m, build, keeper, record, before=there, after=record)
+        effect = await _intend(
+            m, build, keeper, record, before=there, after=record, claimed=claimed
+        )
         if there == record:
-            await _settle(m, build, effect)
+            await _settle(m, build, effect, claimed=claimed)
             return f"{keeper.key(record)} was there already, read from {keeper.source}"
         _require_lease(m, keeper, f"write {keeper.key(record)}")
         if there is not None and not keeper.replaces:
             await keeper.remove(there)
         await keeper.write(record)
-        await _applied(m, build, effect)
+        await _applied(m, build, effect, claimed=claimed)
         await _verify(m, keeper, record, wanted=record)
-        await _settle(m, build, effect)
+        await _settle(m, build, effect, claimed=claimed)
     return f"{keeper.key(record)}, read back from {keeper.source}"
 
 
@@ -180,7 +185,7 @@ async def restore(build: UUID | None, keeper: Keeper[Record], made: Sequence[Eff
     wanted = keeper.former(made[0].before) if made[0].before is not None else None
     async with m.admission.gate(keeper.system, keeper.place):
         there = await keeper.read(record)
-        if there is not None and there != wanted and not await _is_ours(m, keeper, there):
+        if there is not None and there != wanted and not await is_ours(m, keeper, there):
             words = f"{keeper.key(record)} is left: {keeper.owner(there)} is there now"
             return await _restored(m, build, made, Restored(words, left=True))
         if there != wanted:
@@ -229,7 +234,8 @@ def _require_lease(m: Means, keeper: Keeper[Record], operation: str) -> None:
         )
 
 
-async def _is_ours(m: Means, keeper: Keeper[Record], there: Record) -> bool:
+async def is_ours(m: Means, keeper: Keeper[Record], there: Record) -> bool:
+    """Whether what is there is something that we wrote, or stands under a key that is ours."""
     if keeper.sole:
         return True
     async with m.sessions() as session:
@@ -238,7 +244,7 @@ async def _is_ours(m: Means, keeper: Keeper[Record], there: Record) -> bool:
 
 
 async def _must_be_ours(m: Means, keeper: Keeper[Record], there: Record) -> None:
-    if not await _is_ours(m, keeper, there):
+    if not await is_ours(m, keeper, there):
         owner = keeper.owner(there)
         raise Conflict(
             system=keeper.system,
@@ -257,9 +263,10 @@ async def _intend(
     *,
     before: Record | None,
     after: Record | None,
+    claimed: bool = True,
 ) -> Effect:
     async with m.sessions.begin() as session:
-        await require_claim(session, build)
+        await _require(session, build if claimed else None)
         return await effects.intend(
             session,
             build,
@@ -272,9 +279,9 @@ async def _intend(
         )
 
 
-async def _applied(m: Means, build: UUID, effect: Effect) -> None:
+async def _applied(m: Means, build: UUID, effect: Effect, *, claimed: bool = True) -> None:
     async with m.sessions.begin() as session:
-        if await claims.held_by(session, build, m.worker):
+        if not claimed or await claims.held_by(session, build, m.worker):
             await effects.applied(session, _id(effect), m.clock())
             return
         # Whoever took the build over has read the record back by now, and that must not go back;
@@ -283,9 +290,9 @@ async def _applied(m: Means, build: UUID, effect: Effect) -> None:
     raise LostBuild(f"build {build} is another worker's now")
 
 
-async def _settle(m: Means, build: UUID, effect: Effect) -> None:
+async def _settle(m: Means, build: UUID, effect: Effect, *, claimed: bool = True) -> None:
     async with m.sessions.begin() as session:
-        await require_claim(session, build)
+        await _require(session, build if claimed else None)
         await effects.verified(session, _id(effect), m.clock())
 
 

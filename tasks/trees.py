@@ -17,7 +17,7 @@ from tasks import desired
 from tasks.company import require_claim
 from tasks.means import means
 
-__all__ = ["Trees", "pin_lock"]
+__all__ = ["Ahead", "Trees", "look_ahead", "pin_lock"]
 
 _SECONDS = 10.0
 
@@ -106,6 +106,38 @@ async def _choose(pulp: Pulp, tree: InstallTree, build: Build) -> _Pin:
     distribution = await pulp.distribution(tree.base_path or "")
     publication = await pulp.publication_of(distribution)
     return _Pin(pin_path(distribution, publication), publication.href)
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """The tree that a build would begin with, if it began now."""
+
+    system: str
+    place: str
+    url: str
+    info: TreeInfo
+    words: str
+
+
+async def look_ahead(context: BuildContext) -> Ahead:
+    """See which tree a build would get, without choosing it.
+
+    Raises:
+        OutsideError: none or several trees match, or nobody answers.
+    """
+    tree = context.tree
+    if context.pulp is None:
+        found = await _read((tree.url or "").rstrip("/"), tree.architecture)
+        return Ahead("tree", found.url, found.url, found.info, "is there")
+    pulp = await means().pulps.of(context.pulp)
+    distribution = await pulp.distribution(tree.base_path or "")
+    publication = await pulp.publication_of(distribution)
+    info = await pulp.boot_tree(distribution, architecture=tree.architecture, variant=tree.variant)
+    pin = pin_path(distribution, publication)
+    url = distribution.base_url.rstrip("/").removesuffix(distribution.base_path) + pin
+    there = pin in {one.base_path for one in await pulp.pins()}
+    words = f"its publication is {'pinned already' if there else 'to be pinned'} at {pin}"
+    return Ahead("Pulp", f"Pulp {context.pulp.name}", url, info, words)
 
 
 async def _look(pulp: Pulp, tree: InstallTree, pin: _Pin) -> _Found:

@@ -9,10 +9,12 @@ import pytest
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import StateType
 from prefect.states import AwaitingRetry, Cancelling, Scheduled
+from typer.testing import CliRunner, Result
 
+from cli.main import app
 from inventory.arrows import Phase
 from inventory.life import HostState
-from inventory.models import StepState
+from inventory.models import HostGroup, StepState
 from lab.doubles.dhcp import Fault
 from tests.deployments.conftest import Prefect, Working
 from tests.flows.bench import Bench
@@ -169,3 +171,70 @@ async def test_hosts_are_given_up_in_prefect_and_each_effect_is_shown(
     only = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[made.id]))
     (table,) = await prefect.client.read_artifacts(artifact_filter=only)
     assert "4 undone" in (table.description or "")
+
+
+async def approving(prefect: Prefect, host: str) -> UUID:
+    """Ask for a plan that waits for somebody's leave."""
+    deployment = await prefect.client.read_deployment_by_name("plan/plan")
+    run = await prefect.client.create_flow_run_from_deployment(
+        deployment.id,
+        parameters={"hosts": [host], "host_group": "plain", "name": "web01", "approve": True},
+    )
+    return run.id
+
+
+async def test_an_approved_plan_is_carried_out_and_holds_no_worker_while_it_waits(
+    bench: Bench, prefect: Prefect, working: Working
+) -> None:
+    found = await bench.discovered(1)
+    async with working() as worker:
+        run = await approving(prefect, found)
+        await prefect.becomes(run, StateType.PAUSED)
+        async with asyncio.timeout(20):
+            while worker.running:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert (await prefect.client.read_flow_run(run)).state_type is StateType.PAUSED
+        assert (await bench.host(found)).state is HostState.DISCOVERED
+        await prefect.client.resume_flow_run(run)
+        ended = await prefect.ended(run)
+    assert ended.state is not None
+    assert ended.state.is_completed(), ended.state.message
+    assert (await bench.host("web01.lab.example")).state is HostState.SELECTED
+    assert (await bench.build("web01.lab.example")).asked_by == "an approved plan"
+
+
+async def test_a_plan_that_has_become_another_one_is_not_carried_out(
+    bench: Bench, prefect: Prefect, working: Working
+) -> None:
+    found = await bench.discovered(1)
+    async with working():
+        run = await approving(prefect, found)
+        await prefect.becomes(run, StateType.PAUSED)
+        await bench.change(HostGroup, packages=["labos-base", "nginx"])
+        await prefect.client.resume_flow_run(run)
+        ended = await prefect.ended(run)
+    assert ended.state is not None
+    assert ended.state.is_failed()
+    assert "not what was approved" in (ended.state.message or "")
+    assert (await bench.host(found)).state is HostState.DISCOVERED
+
+
+async def test_plan_and_drift_are_told_at_the_command_line(
+    bench: Bench, prefect: Prefect, working: Working, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RACKRISE_DATABASE_URL", bench.database.url)
+    found = await bench.discovered(1)
+
+    async def rackrise(*words: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, app, list(words))
+
+    async with working():
+        told = await rackrise("plan", found, "--group", "plain", "--name", "web01")
+        assert told.exit_code == 0, told.stderr
+        assert told.stdout.startswith("web01.lab.example as plain")
+        assert "create" in told.stdout
+        unknown = await rackrise("plan", "nobody.lab.example")
+        assert unknown.exit_code == 2
+        assert "there is no host 'nobody.lab.example'" in unknown.stderr
+        told = await rackrise("drift")
+        assert told.stdout.strip() == "everything is as it should be", told.stderr

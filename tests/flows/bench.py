@@ -40,8 +40,10 @@ from flows import (
     cancel,
     decommission,
     discovery_intake,
+    drift,
     first_boot,
     inception,
+    plan,
     travel,
 )
 from integrations.bootfetch import FetchLimits
@@ -92,6 +94,7 @@ from tasks import (
     undo,
 )
 from tasks import dns as dns_tasks
+from tasks import drift as drift_tasks
 from tasks import hosts as host_tasks
 from tasks.company import Company, Traveller
 from tasks.means import Deadlines, Means, use
@@ -407,16 +410,20 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flows are called as ``flow.fn``, without Prefect's engine and its half second for a run."""
     phases = (anaconda_build, discovery_intake, first_boot, inception)
-    for module in (*phases, attend, cancel, decommission):
+    for module in (*phases, attend, cancel, decommission, drift, plan):
         for name, one in list(vars(module).items()):
             if isinstance(one, Task):
                 monkeypatch.setattr(module, name, one.fn)
     monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", str(uuid4()))
-    for speaker in (attend, candlepin, certificates, company, puppet, repositories, travel, undo):
+    for speaker in (
+        *(attend, candlepin, certificates, company, drift, drift_tasks),
+        *(plan, puppet, repositories, travel, undo),
+    ):
         monkeypatch.setattr(speaker, "get_run_logger", lambda: logging.getLogger("flow"))
     for told_to_prefect in ("_name_run", "_list_travellers"):
         monkeypatch.setattr(travel, told_to_prefect, AsyncMock())
-    monkeypatch.setattr(undo, "acreate_table_artifact", AsyncMock())
+    for teller in (undo, drift):
+        monkeypatch.setattr(teller, "acreate_table_artifact", AsyncMock())
 
 
 @pytest.fixture
