@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from inventory.database import AsyncSession
     from inventory.hardware import HardwareRow
     from inventory.models import ProfileChange
+    from inventory.orders import Held
     from inventory.overview import ArrowRow, EffectRow, HostRow
     from inventory.profiles import ProfileRow
     from inventory.repositories import RepositoryRow
@@ -49,7 +50,7 @@ def _held(row: HostRow) -> str:
     if row.state in ("cancelling", "cancelled", "decommissioning", "retired"):
         return row.given_up or ""
     if row.state != "held" or not row.held_reason:
-        return ""
+        return row.trouble or ""
     return f"{row.held_step or '-'}: {row.held_reason}. {row.held_advice or ''}".rstrip(". ") + "."
 
 
@@ -131,8 +132,8 @@ def show(name: Annotated[str, typer.Argument(help="Full name of the host.")]) ->
         _print(table)
     for host in rows:
         if said := _held(host):
-            comes = "at" if host.state == "held" else "by"
-            typer.echo(f"{host.name} is {host.state} {comes} {said}")
+            comes = "at " if host.state == "held" else "by " if host.given_up else "and "
+            typer.echo(f"{host.name} is {host.state} {comes}{said}")
 
 
 @app.command()
@@ -247,15 +248,48 @@ def decommission(
 
 
 @app.command()
-def retry(name: Annotated[str, typer.Argument(help="Full name of a held host.")]) -> None:
-    """Let a held host go on at its unfinished step."""
-    from inventory import hosts, orders
+def retry(
+    names: Annotated[list[str] | None, typer.Argument(help="Full names of held hosts.")] = None,
+    held_at: Annotated[
+        int | None, typer.Option("--held-at", help="All hosts that are held at this step.")
+    ] = None,
+    because: Annotated[
+        str, typer.Option("--because", help="Of these, only those with such words in the reason.")
+    ] = "",
+    group: Annotated[str, typer.Option("--group", help="Of these, only those of a group.")] = "",
+    everyone: Annotated[
+        bool, typer.Option("--all", help="Also where they are held for different reasons.")
+    ] = False,
+) -> None:
+    """Let held hosts go on at their unfinished step."""
+    from inventory import orders
     from inventory.models import now
 
-    async def order(session: AsyncSession) -> str:
-        phase = await orders.retry(session, await hosts.named(session, name), at=now())
-        if phase is None:
-            return "is waited for anew: start the machine again if it stands still"
-        return f"goes on with {phase}"
+    if (held_at is None) == (not names):
+        raise typer.BadParameter("name hosts, or give a step with --held-at")
 
-    typer.echo(f"{name} {with_inventory(order)}")
+    async def order(session: AsyncSession) -> orders.Retried:
+        chosen = list(names or [])
+        if held_at is not None:
+            found = await orders.held_at(session, held_at, because=because, group=group)
+            chosen = _same_reason(found, held_at, everyone=everyone)
+        return await orders.retry_all(session, chosen, at=now())
+
+    told = with_inventory(order)
+    for name, phase in told.goes.items():
+        waits = "is waited for anew: start the machine again if it stands still"
+        typer.echo(f"{name} {waits if phase is None else f'goes on with {phase}'}")
+    for why in told.refused.values():
+        typer.echo(why, err=True)
+    if told.refused:
+        raise typer.Exit(2)
+
+
+def _same_reason(found: list[Held], step: int, *, everyone: bool) -> list[str]:
+    if not found:
+        raise typer.BadParameter(f"no host is held at {step} for such a reason")
+    if len(found) > 1 and not everyone:
+        listed = "\n".join(f"{len(one.hosts):5}  {one.reason}" for one in found)
+        ways = "choose with --because, or --all"
+        raise typer.BadParameter(f"they are held for {len(found)} reasons; {ways}:\n{listed}")
+    return [name for one in found for name in one.hosts]

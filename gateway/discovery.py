@@ -12,7 +12,7 @@ from gateway.answers import Refusal
 from gateway.context import Gateway
 from gateway.facts import BadFacts, parse_body, read_facts, same_telling
 from gateway.requests import client_address, read_body, require_json
-from inventory import callbacks, steps
+from inventory import callbacks, loops, steps
 from inventory.arrows import Evidence
 from inventory.hosts import discover
 from inventory.life import HostState
@@ -61,7 +61,11 @@ def discovery_routes(gateway: Gateway) -> APIRouter:
                 body=json.dumps({"mac": seen.mac, "ip": seen.ip}),
                 at=at,
             )
+            limit = gateway.settings.network_boot_limit
+            odd = await loops.came_back(session, host, build, limit=limit, at=at)
             answer = {"id": host.id, "name": host.name, "state": host.state}
+        if odd is not None:
+            log.warning("%s", odd)
         log.info("facts of %s (%s) from %s", host.name, "new" if new else host.state, remote)
         return JSONResponse(answer, 201)
 

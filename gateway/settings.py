@@ -85,6 +85,8 @@ class GatewaySettings(BaseSettings):
     """Largest body of ``built``, ``progress`` and ``report``."""
     kickstart_limit: int = Field(default=5, ge=1)
     """A host that fetches its kickstart more often installs in a loop, and is held."""
+    network_boot_limit: int = Field(default=3, ge=1)
+    """A host that boots the discovery image so often instead of what it should boot, is held."""
     transaction_seconds: float = Field(default=10, gt=0)
     """Longest time that a request may take in the database."""
 

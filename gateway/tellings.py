@@ -103,14 +103,7 @@ async def tell_built(session: AsyncSession, telling: Telling) -> str:
     )
     if build.closed_at is not None:
         return f"{host.name} said built for a build that has ended ({build.outcome})"
-    if host.state is HostState.HELD and build.held_from in _IN_INSTALLER:
-        # It was held because it was late or had failed; its end is the newer word.
-        await resume(session, build, at)
-    if host.state is HostState.REBOOTING:
-        await move(session, host, Event.KICKSTART, at)
-    if host.state is HostState.INSTALLING:
-        await move(session, host, Event.BUILT, at)
-        build.deadline = await _first_boot_deadline(session, build, at)
+    await _move_to_installed(session, host, build, at)
     return f"{host.name} is {host.state}"
 
 
@@ -119,6 +112,25 @@ async def _first_boot_deadline(
 ) -> datetime | None:
     group = await session.get(HostGroup, build.host_group_id)
     return at + timedelta(minutes=group.first_boot_minutes) if group else None
+
+
+async def _infer_built(session: AsyncSession, host: Host, build: Build, at: datetime) -> None:
+    """Where nobody has heard of the end of an installation, its consequence is as good."""
+    seen = "the installed system has reported, so its installation has ended"
+    await steps.imply(session, build.id, (18, 19, 20, 21, 22, 27), seen=seen, at=at)
+    build.token_spent_at = build.token_spent_at or at
+    await _move_to_installed(session, host, build, at)
+
+
+async def _move_to_installed(session: AsyncSession, host: Host, build: Build, at: datetime) -> None:
+    if host.state is HostState.HELD and build.held_from in _IN_INSTALLER:
+        # It was held because it was late or had failed; its end is the newer word.
+        await resume(session, build, at)
+    if host.state is HostState.REBOOTING:
+        await move(session, host, Event.KICKSTART, at)
+    if host.state is HostState.INSTALLING:
+        await move(session, host, Event.BUILT, at)
+        build.deadline = await _first_boot_deadline(session, build, at)
 
 
 async def require_ended(session: AsyncSession, token: str) -> str:
@@ -196,15 +208,18 @@ async def tell_progress(session: AsyncSession, telling: Telling, progress: Progr
 async def tell_report(session: AsyncSession, telling: Telling, report: FirstReport) -> str:
     """The installed system runs from its own disk. What follows is the first-boot flow's.
 
+    That its installation has ended is inferred where ``built`` was lost on the way: only an
+    installed system sends this.
+
     Raises:
-        Refusal: 404 unknown token; 409 the end of the installation has not been heard.
+        Refusal: 404 unknown token; 405 the host was never sent into the installer.
     """
     host, build = await locked_build(session, telling.token)
-    settled = await steps.done(session, [build.id], 27)
-    if build.id not in settled:
-        raise Refusal(409, f"{host.name} has not said built yet; say that first")
+    _require_begun(host, build)
     if await _keep(session, telling, build, CallbackKind.REPORT, f"report:{build.id}") is None:
         return f"{host.name} reported again"
+    if build.closed_at is None:
+        await _infer_built(session, host, build, telling.at)
     if build.closed_at is None:
         values = report.model_dump(mode="json")
         await keep_facts(session, build.host_id, "first_boot", values, telling.at)

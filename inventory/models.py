@@ -499,11 +499,13 @@ class Build(SQLModel, table=True):
     deadline: datetime | None = _time(default=None, nullable=True)
     """When the present wait for the host ends."""
     network_boots: int = 0
-    """How often the host booted the network after the end of its installation."""
-    overdue_since: datetime | None = _time(default=None, nullable=True)
-    """Since when the host is slower than its kind usually is; None: it is not."""
-    overdue: str = ""
-    """At which step, and how long that usually takes."""
+    """How often the host came back into discovery since it was sent into its installer."""
+    network_booted_at: datetime | None = _time(default=None, nullable=True)
+    """When it did so last."""
+    trouble_since: datetime | None = _time(default=None, nullable=True)
+    """Since when something is not well though the host is not held; None: all is well."""
+    trouble: str = ""
+    """What: it is slower than its kind usually is, or boots the network instead of its disk."""
     given_up: str | None = None
     """Who gave it up, or what failed; None: nobody has."""
     held_from: HostState | None = _word(HostState, default=None, nullable=True)

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from sqlmodel import select
+import sqlalchemy as sa
+from sqlmodel import col, select
 
 from inventory import builds, callbacks, claims, hosts, steps
 from inventory.arrows import PROFILED, Evidence, Phase, arrow
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
-from inventory.errors import NotReady, UnknownGroup
+from inventory.errors import InventoryError, NotReady, UnknownGroup
 from inventory.life import TRANSITIONS, WAITS_FOR_HOST, Event, HostState
-from inventory.models import Build, BuildOutcome, CallbackKind, Domain, Host, HostGroup
+from inventory.models import (
+    Build,
+    BuildOutcome,
+    CallbackKind,
+    Domain,
+    Host,
+    HostGroup,
+    Interface,
+)
 
 __all__ = [
     "MAY_BE_CANCELLED",
     "MAY_BE_PROVISIONED",
     "STATES_OF",
+    "Held",
+    "Retried",
     "cancel",
     "decommission",
     "group_named",
     "has_spoken",
+    "held_at",
     "phase_to_resume",
     "provision",
     "rebuild",
     "resume",
     "retry",
+    "retry_all",
     "start",
 ]
 
@@ -51,6 +66,8 @@ MAY_BE_PROVISIONED = frozenset(
 MAY_BE_CANCELLED = frozenset(
     one.source for one in TRANSITIONS if one.event is Event.CANCEL
 ) | frozenset({HostState.CANCELLING})
+_TOGETHER = 50
+"""Hosts that travel in one run, as with the dispatcher."""
 _LEAVING = frozenset({HostState.CANCELLING, HostState.DECOMMISSIONING})
 
 
@@ -202,17 +219,22 @@ async def retry(session: AsyncSession, host: Host, *, at: datetime) -> Phase | N
     Raises:
         NotReady: the host is not held.
     """
+    build, phase = await _let_go_on(session, host, at)
+    if phase is not None:
+        await start(session, phase, [build.id], at=at)
+    # What the host said while it was held is due now.
+    await notify(session, CHANNEL_CALLBACKS)
+    return phase
+
+
+async def _let_go_on(session: AsyncSession, host: Host, at: datetime) -> tuple[Build, Phase | None]:
     host = await hosts.lock_host(session, host.id)
     build = await builds.current_build(session, host.id)
     if host.state is not HostState.HELD or build is None:
         raise NotReady(host.name, host.state, "only a host that is held can be retried")
     phase = await phase_to_resume(session, build)
     await resume(session, host, build, at=at)
-    if phase is not None:
-        await start(session, phase, [build.id], at=at)
-    # What the host said while it was held is due now.
-    await notify(session, CHANNEL_CALLBACKS)
-    return phase
+    return build, phase
 
 
 async def cancel(session: AsyncSession, host: Host, *, why: str, at: datetime) -> Build:
@@ -312,6 +334,100 @@ async def rebuild(
         build = await builds.open_build(session, host, group=group, asked_by=asked_by, at=at)
         return await _select(session, host, build, group, name=None, asked_by=asked_by, at=at)
     return await provision(session, host, group, name=None, asked_by=asked_by, at=at)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Hosts that are held at the same step for the same reason."""
+
+    step: int | None
+    reason: str
+    """With the hosts' own names and addresses left out."""
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Retried:
+    """What became of hosts that were to go on."""
+
+    goes: Mapping[str, Phase | None]
+    """By name: the phase that is run again; None: the host is waited for anew."""
+    refused: Mapping[str, str]
+    """By name: why it cannot."""
+
+
+async def held_at(
+    session: AsyncSession, step: int, *, because: str = "", group: str = ""
+) -> list[Held]:
+    """The hosts that are held at a step, by reason, the reason of most hosts first.
+
+    Args:
+        session: only read.
+        step: number of the arrow.
+        because: only reasons with these words, in any case.
+        group: only hosts of the host group of this name; empty: of all.
+    """
+    found = await session.exec(
+        select(Host.name, Build.held_reason, Interface.ip, Interface.mac)
+        .join(Build, col(Build.host_id) == col(Host.id))
+        .outerjoin(
+            Interface,
+            sa.and_(col(Interface.host_id) == col(Host.id), col(Interface.provisioning)),
+        )
+        .outerjoin(HostGroup, col(HostGroup.id) == col(Build.host_group_id))
+        .where(
+            col(Host.state) == HostState.HELD,
+            col(Build.closed_at).is_(None),
+            Build.held_step == step,
+            sa.true() if not group else HostGroup.name == group,
+        )
+        .order_by(col(Host.name))
+    )
+    by_reason: dict[str, list[str]] = {}
+    for name, reason, ip, mac in found:
+        if because.lower() in (reason or "").lower():
+            said = _without((reason or ""), name, str(ip or ""), mac or "")
+            by_reason.setdefault(said, []).append(name)
+    held = [Held(step, reason, tuple(names)) for reason, names in by_reason.items()]
+    return sorted(held, key=lambda one: -len(one.hosts))
+
+
+def _without(reason: str, *own: str) -> str:
+    for one in own:
+        if one:
+            reason = reason.replace(one, "…")
+    return reason
+
+
+async def retry_all(session: AsyncSession, names: Sequence[str], *, at: datetime) -> Retried:
+    """Let held hosts go on, together where they go on with the same phase.
+
+    One that cannot go on keeps no other from it.
+
+    Args:
+        session: in the caller's transaction.
+        names: full names.
+        at: the present.
+    """
+    goes: dict[str, Phase | None] = {}
+    refused: dict[str, str] = {}
+    together: dict[Phase, list[UUID]] = {}
+    for name in sorted(names):
+        try:
+            async with session.begin_nested():
+                host = await hosts.named(session, name)
+                build, phase = await _let_go_on(session, host, at)
+        except InventoryError as error:
+            refused[name] = str(error)
+            continue
+        goes[name] = phase
+        if phase is not None:
+            together.setdefault(phase, []).append(build.id)
+    for phase, ids in together.items():
+        for first in range(0, len(ids), _TOGETHER):
+            await start(session, phase, ids[first : first + _TOGETHER], at=at)
+    await notify(session, CHANNEL_CALLBACKS)
+    return Retried(goes, refused)
 
 
 async def start(

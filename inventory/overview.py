@@ -41,6 +41,8 @@ class HostRow:
     """Of the interface that it boots from."""
     given_up: str | None = None
     """Who gave its newest build up, or what failed."""
+    trouble: str | None = None
+    """What is not well though it is not held."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ async def fleet(session: AsyncSession, name: str | None = None) -> list[HostRow]
             col(Build.held_advice),
             col(Interface.mac),
             col(Build.given_up),
+            sa.case((col(Build.trouble_since) >= col(Host.state_since), col(Build.trouble))),
         )
         .select_from(Host)
         .outerjoin(

@@ -119,14 +119,21 @@ async def _ordering(order: Effect) -> AsyncIterator[None]:
         )
     try:
         yield
+    except Unavailable:
+        raise  # it may have been given, and only the answer been lost
     except OutsideError:
-        async with m.sessions.begin() as session:
-            await require_claim(session, order.build_id)
-            await effects.undone(session, order.id, m.clock())
+        await _not_given(order)
         raise
     async with m.sessions.begin() as session:
         await require_claim(session, order.build_id)
         await effects.applied(session, order.id, m.clock())
+
+
+async def _not_given(order: Effect) -> None:
+    m = means()
+    async with m.sessions.begin() as session:
+        await require_claim(session, order.build_id)
+        await effects.undone(session, order.id, m.clock())
 
 
 async def _restart(power: Power, order: Effect, earlier: EffectState | None) -> Seen:
@@ -159,7 +166,7 @@ async def _restart_discovered(
     if context.interface.discovered_ip is None:
         return _by_hand("no discovery image of it was ever heard of")
     ip = IPv4Address(context.interface.discovered_ip)
-    image = await _image_at(proxy, ip, context.interface.mac)
+    image, said = await _image_at(proxy, ip, context.interface.mac)
     perhaps_given = earlier not in (None, EffectState.UNDONE)
     # To order again a host that has gone would fail, and hold it on its way into the installer.
     if perhaps_given and image is not _Image.ITS_OWN:
@@ -171,13 +178,22 @@ async def _restart_discovered(
         return _by_hand(f"{ip} is another machine's by now")
     if image is _Image.SILENT and context.build.generation > 1:
         return _by_hand(f"no discovery image answers at {ip}")
+    if image is _Image.SILENT:
+        await _not_given(order)
+        raise Unavailable(
+            system="discovery image",
+            address=str(ip),
+            operation="restart",
+            said=f"{said} (is the machine off?)",
+        )
     async with _ordering(order):
         await proxy.discovery_reboot(ip)
     # The image's "true" is only a promise: its silence is the first sign that it kept it.
     clock = asyncio.get_running_loop().time
     end = clock() + m.deadlines.silence
     while clock() < end:
-        if await _image_at(proxy, ip, context.interface.mac) is not _Image.ITS_OWN:
+        image, _ = await _image_at(proxy, ip, context.interface.mac)
+        if image is not _Image.ITS_OWN:
             return Seen(f"the discovery image at {ip} took the order and fell silent")
         await asyncio.sleep(m.deadlines.every)
     raise Unverified(
@@ -204,15 +220,18 @@ class _Image(Enum):
     SILENT = auto()
 
 
-async def _image_at(proxy: SmartProxy, ip: IPv4Address, mac: str) -> _Image:
+async def _image_at(proxy: SmartProxy, ip: IPv4Address, mac: str) -> tuple[_Image, str]:
+    """Whose image answers, or, in the proxy's words, why none does."""
     try:
         async with asyncio.timeout(_NO_ANSWER_SECONDS):
             facts = await proxy.discovery_facts(ip)
-    except (Unavailable, TimeoutError):
-        return _Image.SILENT
+    except Unavailable as error:
+        return _Image.SILENT, error.said
+    except TimeoutError:
+        return _Image.SILENT, f"no answer within {_NO_ANSWER_SECONDS:g} s"
     # The address was given for a while only.
     try:
         booted = normal_mac(str(facts.get("discovery_bootif")))
     except ValueError:
-        return _Image.ITS_OWN
-    return _Image.ITS_OWN if booted == mac else _Image.ANOTHERS
+        return _Image.ITS_OWN, ""
+    return (_Image.ITS_OWN if booted == mac else _Image.ANOTHERS), booted

@@ -185,6 +185,10 @@ async def restore(build: UUID | None, keeper: Keeper[Record], made: Sequence[Eff
     wanted = keeper.former(made[0].before) if made[0].before is not None else None
     async with m.admission.gate(keeper.system, keeper.place):
         there = await keeper.read(record)
+        if there is None and any(one.verified_at and one.after is not None for one in made):
+            # It was seen there once: that it is gone is believed at the second look.
+            await asyncio.sleep(m.deadlines.every)
+            there = await keeper.read(record)
         if there is not None and there != wanted and not await is_ours(m, keeper, there):
             words = f"{keeper.key(record)} is left: {keeper.owner(there)} is there now"
             return await _restored(m, build, made, Restored(words, left=True))

@@ -78,3 +78,29 @@ async def test_what_has_no_group_cannot_be_rebuilt(held: str) -> None:
     result = await rackrise("hosts", "rebuild", held)
     assert result.exit_code == 2
     assert "name a host group" in result.stderr
+
+
+async def test_hosts_held_at_the_same_step_go_on_together(database: Database, held: str) -> None:
+    for number, reason in ((2, "DHCP at 192.0.2.1 is silent"), (3, "DNS says no")):
+        _, build = await discovered(database.sessions, number)
+        async with database.sessions.begin() as session:
+            await hold(session, build, step=12, reason=reason, advice="", at=later(50))
+    result = await rackrise("hosts", "retry", "--held-at", "12")
+    assert result.exit_code == 2
+    assert "held for 2 reasons" in result.stderr
+    result = await rackrise("hosts", "retry", "--held-at", "12", "--because", "dhcp")
+    assert result.exit_code == 0, result.stderr
+    assert len([one for one in result.stdout.splitlines() if "goes on with" in one]) == 2
+    result = await rackrise("hosts", "retry", "--held-at", "12", "--all")
+    assert result.exit_code == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 1
+    assert (await rackrise("hosts", "retry", "--held-at", "12")).exit_code == 2
+    assert (await rackrise("hosts", "retry")).exit_code == 2
+
+
+async def test_one_that_cannot_go_on_keeps_no_other_from_it(database: Database, held: str) -> None:
+    other, _ = await discovered(database.sessions, 2)
+    result = await rackrise("hosts", "retry", other.name, held)
+    assert result.exit_code == 2
+    assert f"{held} goes on with" in result.stdout
+    assert "only a host that is held" in result.stderr

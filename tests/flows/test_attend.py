@@ -7,9 +7,12 @@ from datetime import timedelta
 
 import pytest
 
+from inventory import hosts
+from inventory.builds import close_build
 from inventory.life import HostState
-from inventory.models import Build, CallbackKind, now
-from tasks.attend import hold_overdue
+from inventory.models import Build, BuildOutcome, CallbackKind, Step, now
+from inventory.overview import fleet
+from tasks.attend import hold_overdue, mark_slow
 from tasks.means import use
 from tests.flows.bench import Bench
 
@@ -75,3 +78,58 @@ async def test_a_host_that_came_at_the_last_moment_is_not_held(bench: Bench) -> 
     use(replace(bench.means, clock=lambda: looks.pop(0)))
     assert await hold_overdue.fn() == []
     assert (await bench.host(name)).state is HostState.INSTALLING
+
+
+async def history(bench: Bench, count: int, seconds: float) -> None:
+    """Builds of the group that have gone well, each installed in so many seconds."""
+    for number in range(10, 10 + count):
+        name = await bench.at(number, HostState.FIRST_BOOT)
+        build = await bench.build(name)
+        async with bench.database.sessions.begin() as session:
+            began = now() - timedelta(hours=1)
+            for step, after in ((17, 0.0), (20, 10.0), (27, 10 + seconds), (29, 12 + seconds)):
+                row = await session.get_one(Step, (build.id, step))
+                row.ended_at = began + timedelta(seconds=after)
+            closed = await session.get_one(Build, build.id)
+            await close_build(
+                session,
+                closed,
+                BuildOutcome.IN_OPERATION,
+                began + timedelta(seconds=20 + seconds),
+            )
+
+
+def at_later(bench: Bench, seconds: float) -> None:
+    use(replace(bench.means, clock=lambda: now() + timedelta(seconds=seconds)))
+
+
+async def test_a_host_slower_than_its_kind_usually_is_is_marked_and_not_held(bench: Bench) -> None:
+    await history(bench, 6, seconds=100)
+    name = await bench.at(1, HostState.INSTALLING)
+    at_later(bench, 150)
+    assert await mark_slow.fn() == []
+    at_later(bench, 200)
+    (said,) = await mark_slow.fn()
+    # Nothing but the kickstart has been seen of it, so the lease is awaited first.
+    assert said.startswith(f"{name} waits for 3 min for: 18 Host → DHCP")
+    assert "of the last 6 hosts of its group 95 in 100 took 100 s at most" in said
+    assert (await bench.host(name)).state is HostState.INSTALLING
+    # Said once; and no more once the host has gone on.
+    assert await mark_slow.fn() == []
+    async with bench.database.sessions() as session:
+        assert [one.trouble for one in await fleet(session, name)] == [
+            said.removeprefix(f"{name} ")
+        ]
+    await bench.advance(name, HostState.FIRST_BOOT)
+    async with bench.database.sessions.begin() as session:
+        host = await hosts.named(session, name)
+        host.state_since = now() + timedelta(seconds=300)
+    async with bench.database.sessions() as session:
+        assert [one.trouble for one in await fleet(session, name)] == [None]
+
+
+async def test_too_few_builds_say_nothing_of_what_is_usual(bench: Bench) -> None:
+    await history(bench, 4, seconds=1)
+    await bench.at(1, HostState.INSTALLING)
+    at_later(bench, 10_000)
+    assert await mark_slow.fn() == []

@@ -214,3 +214,44 @@ async def test_forwarded_addresses_are_believed_from_trusted_proxies_only(
     await post(client, facts())
     callback: Callback = (await world.callbacks())[0]
     assert callback.remote == remote
+
+
+@pytest.mark.parametrize("state", [HostState.INSTALLING, HostState.FIRST_BOOT])
+async def test_a_host_that_comes_back_into_discovery_again_and_again_is_held(
+    world: World, client: httpx.AsyncClient, state: HostState
+) -> None:
+    host, build = await world.host(1, state)
+    for boots in (1, 2):
+        world.seconds += 120
+        await post(client, facts(boots=str(boots)))
+        # Of the same boot.
+        await post(client, facts(boots=str(boots), again="yes"))
+        assert await world.state(host.id) is state
+        assert (await world.build(build)).network_boots == boots
+    assert "has booted the discovery image 2 times" in (await world.build(build)).trouble
+    world.seconds += 120
+    await post(client, facts(boots="3"))
+    assert await world.state(host.id) is HostState.HELD
+    held = await world.build(build)
+    assert "3 times instead of its" in (held.held_reason or "")
+    assert "boot order" in (held.held_advice or "")
+
+
+async def test_a_host_in_operation_that_boots_the_network_is_told_of(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    host, build = await world.host(1, HostState.IN_OPERATION)
+    for boots in range(1, 5):
+        world.seconds += 120
+        await post(client, facts(boots=str(boots)))
+    assert await world.state(host.id) is HostState.IN_OPERATION
+    assert "4 times instead of its own disk" in (await world.build(build)).trouble
+
+
+async def test_facts_that_were_under_way_when_it_was_sent_off_are_no_news(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    _, build = await world.host(1, HostState.REBOOTING)
+    world.seconds = 20
+    await post(client, facts(boots="1"))
+    assert (await world.build(build)).network_boots == 0

@@ -268,13 +268,29 @@ async def test_the_repositories_of_the_first_report_are_kept(
     assert kept == RepositoryRow("base", used[1]["url"], "not compared yet")
 
 
-async def test_a_report_before_built_is_409(world: World, client: AsyncClient) -> None:
-    await world.host(1, HostState.INSTALLING)
-    answer = await say(client, "report", REPORT)
-    assert (answer.status_code, answer.text) == (
-        409,
-        "web1.example.org has not said built yet; say that first\n",
-    )
+@pytest.mark.parametrize("state", [HostState.REBOOTING, HostState.INSTALLING])
+async def test_a_lost_built_is_inferred_from_the_first_report_and_implied(
+    world: World, client: AsyncClient, state: HostState
+) -> None:
+    host, build = await world.host(1, state)
+    assert (await say(client, "report", REPORT)).status_code == 201
+    assert await world.state(host.id) is HostState.INSTALLED
+    arrows = await world.steps(build)
+    assert {arrows[number].evidence for number in (18, 19, 20, 21, 22, 27)} == {Evidence.IMPLIED}
+    assert "the installed system has reported" in arrows[27].seen
+    # Late, it is heard all the same, and is better evidence.
+    assert (await say(client, "built")).status_code == 201
+    assert (await world.steps(build))[27].evidence is Evidence.OBSERVED
+    assert await world.state(host.id) is HostState.INSTALLED
+    assert len(await world.callbacks()) == 2
+
+
+async def test_a_report_infers_nothing_for_a_host_that_was_never_sent_there(
+    world: World, client: AsyncClient
+) -> None:
+    host, _ = await world.host(1, HostState.PREPARING)
+    assert (await say(client, "report", REPORT)).status_code == 405
+    assert await world.state(host.id) is HostState.PREPARING
     assert await world.callbacks() == []
 
 

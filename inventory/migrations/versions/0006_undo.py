@@ -43,14 +43,16 @@ def upgrade() -> None:
         "build", sa.Column("network_boots", sa.Integer(), nullable=False, server_default="0")
     )
     op.alter_column("build", "network_boots", server_default=None)
-    op.add_column("build", sa.Column("overdue_since", sa.DateTime(timezone=True), nullable=True))
-    op.add_column("build", sa.Column("overdue", sa.String(), nullable=False, server_default=""))
-    op.alter_column("build", "overdue", server_default=None)
+    for name in ("network_booted_at", "trouble_since"):
+        op.add_column("build", sa.Column(name, sa.DateTime(timezone=True), nullable=True))
+    op.add_column("build", sa.Column("trouble", sa.String(), nullable=False, server_default=""))
+    op.alter_column("build", "trouble", server_default=None)
 
 
 def downgrade() -> None:
     """Take it back; what the old words cannot say must be gone."""
-    for name in ("overdue", "overdue_since", "network_boots", "given_up"):
+    names = ("trouble", "trouble_since", "network_booted_at", "network_boots", "given_up")
+    for name in names:
         op.drop_column("build", name)
     op.drop_column("effect", "seen")
     op.drop_column("claim", "withdrawn_at")
