@@ -2,52 +2,67 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
+import httpx
 import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI
 from sqlmodel import SQLModel
-from starlette.types import ASGIApp
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-import httpx
 from gateway.app import create_app
 from gateway.rhsm.app import create_rhsm_app
 from gateway.settings import GatewaySettings
 from integrations.candlepin import Candlepin
+from inventory import steps
+from inventory.arrows import Evidence
 from inventory.builds import registration_token
 from inventory.database import make_engine, make_sessions, migrate
 from inventory.life import HostState
-from inventory.models import HostGroup
+from inventory.models import Build, HostGroup
 from lab.doubles.candlepin import CandlepinDouble
 from serving.arrival import Arrival, Kind, Marked
 from tests.conftest import Database
-from tests.gateway.conftest import World, request_of, token
-from tests.hostile.making import Break, Draft, Endpoint, Maker, Sender
+from tests.gateway.conftest import World, token
+from tests.hostile.gateway_knowledge import (
+    BODY_IS_FREE,
+    FRONT,
+    HOSTS,
+    KEY,
+    MAIN,
+    OWNER,
+    PUPPET,
+    VALUES,
+    name_of,
+    no_token,
+)
+from tests.hostile.making import Draft, Endpoint, Maker, Sender
 from tests.hostile.sending import Outcome, Sent, current, send
 from tests.hostile.target import Knowledge, Target, endpoints_of
-from tests.inventory.world import make_candlepin, make_group, make_puppet
+from tests.inventory.world import later, make_candlepin, make_group, make_puppet
 
 __all__ = ["Gateways", "gateways"]
 
-_HOSTS = {
-    1: HostState.INSTALLING,
-    2: HostState.PREPARING,
-    3: HostState.IN_OPERATION,
-    4: HostState.REBOOTING,
-    5: HostState.DISCOVERED,
-}
-_OWNER, _KEY = "ACME", "web"
-_JSON = "application/json"
 _CERTNAME = "main.puppet.example.org"
 _LIMIT = 10**9
-_WRITES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "SELECT PG_NOTIFY", "ALTER", "DROP")
+_WRITES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "ALTER", "DROP")
+
+_NO_GROUP = HostGroup(
+    name="",
+    operating_system_id=0,
+    install_tree_id=0,
+    subnet_id=0,
+    domain_id=0,
+    root_password_hash="!",
+)
+"""Until the site is filled."""
 
 
 @dataclass
@@ -71,21 +86,29 @@ class _Site:
             puppet = await make_puppet(session)
             candlepin = await make_candlepin(session, self.double.url)
             group.puppet_id, group.candlepin_id = puppet.id, candlepin.id
-            group.owner, group.activation_key = _OWNER, _KEY
+            group.owner, group.activation_key = OWNER, KEY
             group.classes = {"ntp": {"servers": ["192.0.2.1"]}}
             await session.flush()
             self.world.group = await session.get_one(HostGroup, group.id)
-        for number, state in _HOSTS.items():
-            await self.world.host(number, state)
-        await self.candlepin.create_owner(_OWNER)
-        await self.candlepin.create_activation_key(_OWNER, _KEY)
+        for number, state in HOSTS.items():
+            _, build = await self.world.host(number, state)
+            if state is HostState.IN_OPERATION:
+                await self._ended(build)
+        await self.candlepin.create_owner(OWNER)
+        await self.candlepin.create_activation_key(OWNER, KEY)
         self.identities = [await self._registered(1), await self._registered(4)]
+
+    async def _ended(self, build: Build) -> None:
+        async with self.world.database.sessions.begin() as session:
+            for step in (27, 29):
+                done = Evidence.OBSERVED
+                await steps.finish(session, build.id, step, evidence=done, seen="", at=later(60))
 
     async def _registered(self, number: int) -> Arrival:
         transport = httpx.ASGITransport(self.front)
         async with httpx.AsyncClient(transport=transport, base_url="http://front") as http:
             answer = await http.post(
-                "/rhsm/consumers", params=_keys(number), json={"name": _name(number), "facts": {}}
+                "/rhsm/consumers", params=_keys(number), json={"name": name_of(number), "facts": {}}
             )
         assert answer.status_code == 200, answer.text
         told = answer.json()
@@ -100,13 +123,9 @@ class _Site:
         return found
 
 
-def _name(number: int) -> str:
-    return f"web{number}.example.org"
-
-
 def _keys(number: int) -> dict[str, str]:
-    keys = f"{_KEY},{registration_token(token(number))}"
-    return {"owner": _OWNER, "activation_keys": keys}
+    keys = f"{KEY},{registration_token(token(number))}"
+    return {"owner": OWNER, "activation_keys": keys}
 
 
 async def _empty(url: str) -> None:
@@ -129,7 +148,7 @@ async def _tables(url: str) -> dict[str, str]:
     if connection is None or connection.is_closed():
         connection = _connections[url] = await asyncpg.connect(url)
     parts = [
-        f"SELECT '{name}', md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), ''))"  # noqa: S608
+        f"SELECT '{name}', md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), ''))"
         f' FROM "{name}" t'
         for name in SQLModel.metadata.tables
     ]
@@ -147,6 +166,7 @@ class _Listener(Target):
     endpoints: Sequence[Endpoint]
     known: Mapping[str, Knowledge]
     values: Mapping[str, Sequence[str]]
+    at_once: int = 8
     by_contract: frozenset[int] = frozenset()
 
     def site(self, sender: Sender) -> _Site:
@@ -178,10 +198,10 @@ class _Main(_Listener):
             return
         if sender is Sender.STRANGER:
             if maker.random.random() < 0.8:
-                draft.query.append(("token", maker.text(_no_token)))
+                draft.query.append(("token", maker.text(no_token)))
             return
-        number = maker.random.choice(list(_HOSTS))
-        if sender is Sender.INSIDER and endpoint.path in ("/unattended/built", "/unattended/failed"):
+        number = maker.random.choice(list(HOSTS))
+        if sender is Sender.INSIDER and endpoint.path in BODY_IS_FREE:
             # All that a host in its installer says there is meant to be taken.
             number = 2
         draft.query.append(("token", token(number)))
@@ -207,12 +227,15 @@ class _Front(_Listener):
     def credentials(self, endpoint: Endpoint, sender: Sender, draft: Draft, maker: Maker) -> None:
         if endpoint.path == "/rhsm/consumers":
             self._keys(sender, draft, maker)
-        if sender is not Sender.STRANGER and draft.params.get("uuid") == "own":
-            draft.params["uuid"] = self.site(sender).identities[0].common_name or ""
+        if sender is not Sender.STRANGER:
+            own = self.site(sender).identities[0].common_name or ""
+            for name, value in draft.params.items():
+                if value.strip() == "own" or name == "rest":
+                    draft.params[name] = value.replace("own", own, 1)
 
     def _keys(self, sender: Sender, draft: Draft, maker: Maker) -> None:
         if sender is Sender.STRANGER:
-            draft.query += [("owner", _OWNER), ("activation_keys", maker.text(_no_token))]
+            draft.query += [("owner", OWNER), ("activation_keys", maker.text(no_token))]
         elif not draft.query:
             draft.query += _keys(maker.random.choice((1, 3, 4))).items()
 
@@ -222,244 +245,6 @@ class _Front(_Listener):
         if sender is Sender.STRANGER:
             arrivals = (Arrival(Kind.HTTPS), Arrival(Kind.HTTP), Arrival(Kind.HTTPS, "x", None))
         return await send(Marked(site.front, maker.random.choice(arrivals)), sent)
-
-
-def _no_token(text: str) -> bool:
-    return "token-of-host" not in text
-
-
-def _body(wrong: Any = None) -> Break:
-    """Another body than the endpoint knows."""
-
-    def apply(draft: Draft, maker: Maker) -> None:
-        while True:
-            draft.body = maker.garbage()
-            if wrong is None or wrong(draft.body):
-                return
-
-    return apply
-
-
-def _told(wrong: Any) -> Break:
-    """JSON that is something else; ``wrong`` makes the test of it."""
-
-    def is_wrong(body: bytes) -> bool:
-        try:
-            return bool(wrong(json.loads(body)))
-        except (ValueError, RecursionError):
-            return True
-
-    return _body(is_wrong)
-
-
-def _field(valid: Mapping[str, Any], name: str, *values: Any) -> Break:
-    """A valid document with one wrong value."""
-
-    def apply(draft: Draft, maker: Maker) -> None:
-        body = dict(valid)
-        body[name] = maker.random.choice(values)
-        draft.kind, draft.body = _JSON, json.dumps(body).encode()
-
-    return apply
-
-
-def _query(**values: Sequence[str]) -> Break:
-    def apply(draft: Draft, maker: Maker) -> None:
-        draft.query += [(name, maker.random.choice(some)) for name, some in values.items()]
-
-    return apply
-
-
-def _two_tokens(draft: Draft, maker: Maker) -> None:
-    draft.query += [("token", token(1)), ("token", maker.text(lambda text: text != token(1)))]
-
-
-def _path(name: str, *valid: str) -> Break:
-    """A path that names nothing of ours."""
-
-    def apply(draft: Draft, maker: Maker) -> None:
-        draft.params[name] = maker.text(lambda text: text.strip().rstrip(".").lower() not in valid)
-
-    return apply
-
-
-def _cut(draft: Draft, maker: Maker) -> None:
-    draft.cut = True
-
-
-def _no_object(value: Any) -> bool:
-    return not isinstance(value, dict)
-
-
-_FACTS = {
-    "discovery_bootif": "52:54:00:00:00:05",
-    "interfaces": "eth0,lo",
-    "macaddress_eth0": "52:54:00:00:00:05",
-    "ipaddress_eth0": "192.0.2.105",
-}
-_NO_MAC = ("", None, 7, [], {}, "zz", "52:54", "\0", "52:54:00:00:00:0g", "5" * 9000, "\ud800")
-
-
-def _broken_facts(draft: Draft, maker: Maker) -> None:
-    """Facts of nobody: the image's own are meant to be taken."""
-    facts: dict[str, Any] = dict(_FACTS)
-    match maker.random.randrange(4):
-        case 0:
-            facts["discovery_bootif"] = maker.random.choice(_NO_MAC)
-        case 1:
-            facts["macaddress_eth0"] = maker.random.choice(_NO_MAC)
-        case 2:
-            facts["ipaddress_eth0"] = maker.random.choice(("", None, 5, "fe80::1", "::", "x", "\0"))
-        case _:
-            facts["interfaces"] = maker.random.choice(("", "lo", 7, {}, ["lo"], "\0", "eth1"))
-    facts[maker.text()] = maker.text()
-    draft.body = json.dumps({"facts": facts}).encode()
-
-
-_PROGRESS = {"stage": "packages installed", "detail": "300 of 300"}
-_REPORT = {"hostname": _name(1), "addresses": ["192.0.2.101"], "root_device": "/dev/sda1"}
-_CSR = request_of(secret="x")
-_PUPPET_FACTS = {"name": _name(1), "values": {"os": {"name": "labos"}}, "timestamp": "2026-01-02"}
-_FOREMAN_FACTS = {"name": _name(1), "certname": _name(1), "facts": {"os": {"name": "labos"}}}
-_FOREMAN_REPORT = {"config_report": {"host": _name(1), "reported_at": "2026-01-02 03:04:05 UTC"}}
-_PUPPET_REPORT = (
-    b"--- !ruby/object:Puppet::Transaction::Report\nhost: web1.example.org\n"
-    b"time: '2026-01-02T03:04:05.123456789+00:00'\nstatus: changed\nmetrics: {}\nlogs: []\n"
-    b"resource_statuses: {}\n"
-)
-
-
-def _json(value: Any) -> tuple[str, bytes]:
-    return _JSON, json.dumps(value).encode()
-
-
-_ANONYMOUS = Knowledge(
-    bodies=[_json({"facts": _FACTS})],
-    breaks=[_broken_facts, _told(lambda told: "discovery_bootif" not in str(told)), _cut],
-    anonymous=[_broken_facts, _told(lambda told: "discovery_bootif" not in str(told)), _cut],
-)
-_TOLD_BY_PUPPET = {
-    "/puppet/autosign/{name}": Knowledge(bodies=[(None, _CSR)], breaks=[_body(), _cut]),
-    "/puppet/enc/{name}": Knowledge(breaks=[_path("name", *(_name(one) for one in _HOSTS))]),
-    "/node/{name}": Knowledge(
-        breaks=[
-            _path("name", *(_name(one) for one in _HOSTS)),
-            _query(format=["json", "", "\0", "YML", "../yml"]),
-        ],
-        query={"format": ["yml"]},
-    ),
-    "/puppet/facts/{name}": Knowledge(
-        bodies=[_json(_PUPPET_FACTS)],
-        breaks=[_body(), _cut, _field(_PUPPET_FACTS, "values", None, 7, "x", []),
-                _field(_PUPPET_FACTS, "name", None, 7, "", "no.example.org", "\0")],
-    ),
-    "/api/hosts/facts": Knowledge(
-        bodies=[_json(_FOREMAN_FACTS)],
-        breaks=[_body(), _cut, _field(_FOREMAN_FACTS, "facts", None, 7, "x", [])],
-    ),
-    "/puppet/reports": Knowledge(
-        bodies=[("application/yaml", _PUPPET_REPORT), _json(_FOREMAN_REPORT)], breaks=[_body(), _cut]
-    ),
-    "/api/config_reports": Knowledge(
-        bodies=[_json(_FOREMAN_REPORT), ("application/yaml", _PUPPET_REPORT)], breaks=[_body(), _cut]
-    ),
-}  # fmt: skip
-_MAIN: dict[str, Knowledge] = {
-    **dict.fromkeys(
-        ("/api/v2/discovered_hosts/facts", "/api/discovered_hosts/facts", "/discovery/create"),
-        _ANONYMOUS,
-    ),
-    "/unattended/provision": Knowledge(
-        breaks=[_two_tokens, _query(mac=["52:54:00:00:00:99", "zz", "\0", "\ud800", "5" * 999])],
-        query={"mac": ["52:54:00:00:00:01"]},
-    ),
-    "/unattended/progress": Knowledge(
-        bodies=[_json(_PROGRESS)],
-        breaks=[
-            _told(lambda told: not isinstance(told, dict) or "stage" not in told),
-            _field(_PROGRESS, "stage", None, 7, "", [], {}, "x" * 101),
-            _field(_PROGRESS, "detail", None, 7, [], {}, "x" * 2001),
-            _two_tokens,
-            _cut,
-        ],
-    ),
-    "/unattended/report": Knowledge(
-        bodies=[_json(_REPORT)],
-        breaks=[
-            _told(lambda told: not isinstance(told, dict) or "hostname" not in told),
-            _field(_REPORT, "hostname", None, 7, "", [], {}, "x" * 254),
-            _field(_REPORT, "addresses", None, "192.0.2.1", ["x"], [None], {"a": 1}, ["::%\0"]),
-            _field(_REPORT, "uptime_seconds", -1, 1e999, float("nan"), "x", None, 10**400),
-            _field(_REPORT, "repositories", None, [7], [{"id": ""}], [{}] * 201),
-            _two_tokens,
-            _cut,
-        ],
-    ),
-    # Nothing is malformed for them but the request itself: any body is a telling.
-    "/unattended/built": Knowledge(bodies=[(None, b"done")]),
-    "/unattended/failed": Knowledge(bodies=[("text/plain", b"anaconda gave up\n" * 50)]),
-    **_TOLD_BY_PUPPET,
-}
-_CONSUMER = {"name": _name(1), "facts": {"cpu": 2}, "type": "system", "installedProducts": []}
-_PROFILE = [
-    {"content_type": "rpm", "profile": [{"name": "bash", "version": "5"}]},
-    {"content_type": "enabled_repos", "profile": [{"repositoryid": "r", "baseurl": ["http://x"]}]},
-]
-_OTHERS = _path("uuid", "own")
-_LIST = _told(lambda told: not isinstance(told, list | dict))
-_FRONT: dict[str, Knowledge] = {
-    "/rhsm/consumers": Knowledge(
-        bodies=[_json(_CONSUMER)],
-        breaks=[
-            _told(_no_object),
-            _field(_CONSUMER, "name", None, 7, "", "-x", "a b", "\0", "x" * 300, "\ud800", "wéb"),
-            _field(_CONSUMER, "facts", 7, "x", [], [[]]),
-            _query(owner=[_OWNER, "\0", "ö"], activation_keys=["", ",", "\0", "a b", "x" * 999]),
-            _cut,
-        ],
-    ),
-    "PUT /rhsm/consumers/{uuid}": Knowledge(
-        bodies=[_json({"facts": {"a": "b"}})],
-        breaks=[
-            _OTHERS,
-            _told(_no_object),
-            _field({}, "owner", {"key": "x"}, 7, "\0"),
-            _field({}, "environments", [], [7], "x"),
-            _field({}, "name", "no.example.org", 7, [], "\0", "\ud800"),
-            _cut,
-        ],
-    ),
-    "DELETE /rhsm/consumers/{uuid}": Knowledge(breaks=[_OTHERS]),
-    "/rhsm/consumers/{uuid}/certificates/serials": Knowledge(breaks=[_OTHERS]),
-    "/rhsm/consumers/{uuid}/checkin": Knowledge(breaks=[_OTHERS]),
-    "/rhsm/consumers/{uuid}/profiles": Knowledge(
-        bodies=[_json(_PROFILE)], breaks=[_OTHERS, _LIST, _cut]
-    ),
-    "/rhsm/consumers/{uuid}/packages": Knowledge(
-        bodies=[_json(_PROFILE[0]["profile"])], breaks=[_OTHERS, _LIST, _cut]
-    ),
-    "/rhsm/consumers/{uuid}/profile": Knowledge(
-        bodies=[_json(_PROFILE[0]["profile"])], breaks=[_OTHERS, _LIST, _cut]
-    ),
-    "/rhsm/systems/{uuid}/enabled_repos": Knowledge(
-        bodies=[_json({"enabled_repos": {"repos": _PROFILE[1]["profile"]}})],
-        breaks=[_OTHERS, _told(lambda told: _no_object(told) or not told), _cut],
-    ),
-    "/rhsm/consumers/{uuid}/tracer": Knowledge(
-        bodies=[_json({"traces": {"bash": {"type": "daemon"}}})],
-        breaks=[_OTHERS, _told(lambda told: _no_object(told) or "traces" not in told), _cut],
-    ),
-    "/rhsm/{rest}": Knowledge(bodies=[_json({"a": 1})], breaks=[_path("rest")]),
-}
-_VALUES: dict[str, Sequence[str]] = {
-    "name": [*(_name(one) for one in _HOSTS), "nobody.example.org"],
-    "kind": ["script", "finish", "user_data"],
-    "uuid": ["own", "own", "own", "7f1c1b9e-0000-4000-8000-000000000000"],
-    "rest": [
-        *("owners/ACME", "consumers/own/certificates", "consumers/x/entitlements", "pools"),
-        *("status/x", "jobs/1", "environments/prod", "deleted_consumers", "admin/init"),
-    ],
-}
 
 
 @dataclass
@@ -487,12 +272,12 @@ async def gateways(url: str) -> AsyncIterator[Gateways]:
             document = served.openapi()
             all_of_it = name != "puppet-tls"
             endpoints = endpoints_of(document, name, lambda path: all_of_it or path in known)
-            return kind(name, strict, loose, document, endpoints, known, _VALUES)
+            return kind(name, strict, loose, document, endpoints, known, VALUES)
 
         targets: list[Target] = [
-            listener(_Main, "gateway", app, _MAIN),
-            listener(_Puppet, "puppet-tls", app, _TOLD_BY_PUPPET),
-            listener(_Front, "rhsm", strict.front_app, _FRONT),
+            listener(_Main, "gateway", app, MAIN),
+            listener(_Puppet, "puppet-tls", app, PUPPET),
+            listener(_Front, "rhsm", strict.front_app, FRONT),
         ]
         yield Gateways(targets, app, (strict, loose))
         for connection in _connections.values():
@@ -510,10 +295,10 @@ async def _site(url: str, name: str) -> AsyncIterator[_Site]:
     await migrate(own)
     engine = make_engine(own)
     _watch(engine.sync_engine)
-    settings = GatewaySettings(database_url=own, kickstart_limit=_LIMIT)  # type: ignore[arg-type]
-    world = World(Database(own, make_sessions(engine)), HostGroup(), settings)
+    settings = GatewaySettings(database_url=own, kickstart_limit=_LIMIT)
+    world = World(Database(own, make_sessions(engine)), _NO_GROUP, settings)
     double = CandlepinDouble()
-    transport = httpx.ASGITransport(double.app)
+    transport = httpx.ASGITransport(_Refusing(double.app))
     async with Candlepin(double.settings(), transport=transport) as candlepin:
         app = create_app(settings, world.database.sessions, world.now)
         front = create_rhsm_app(settings, world.database.sessions, candlepin, world.now)
@@ -523,13 +308,35 @@ async def _site(url: str, name: str) -> AsyncIterator[_Site]:
     await engine.dispose()
 
 
+class _Refusing:
+    """Candlepin's double, where what it cannot read is refused: it is not what is attacked."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        said: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            said.append(message)
+
+        try:
+            await self._app(scope, receive, keep)
+            for message in said:
+                await send(message)
+        except Exception as error:
+            refusal = JSONResponse({"displayMessage": repr(error)[:200]}, 400)
+            await refusal(scope, receive, send)
+
+
 def _watch(engine: sa.Engine) -> None:
     """Note for each request what it wrote for good."""
 
     @sa.event.listens_for(engine, "after_cursor_execute")
-    def executed(_c: Any, _r: Any, statement: str, *_: Any) -> None:
+    def executed(_: Any, cursor: Any, statement: str, *_more: Any) -> None:
         outcome = current.get()
-        if outcome is not None and statement.lstrip().upper().startswith(_WRITES):
+        writes = statement.lstrip().upper().startswith(_WRITES) and cursor.rowcount != 0
+        if outcome is not None and writes:
             outcome.pending.append(statement[:200])
 
     @sa.event.listens_for(engine, "commit")

@@ -1,4 +1,4 @@
-"""Puts a hostile request together: who sends it, and which of its parts are not what they should be.
+"""Puts a hostile request together: who sends it, and which of its parts are not right.
 
 Each endpoint is met by three kinds of senders:
 
@@ -12,6 +12,7 @@ Each endpoint is met by three kinds of senders:
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -24,6 +25,7 @@ from tests.hostile.sending import Sent
 __all__ = ["Break", "Draft", "Endpoint", "Maker", "Sender"]
 
 _NEVER_ROUTED = ("PATCH", "OPTIONS", "TRACE", "PROPFIND", "FOO", "get", "X" * 100)
+_UNSENDABLE = re.compile(rb"[\x00\n\r\x0b\x0c]")
 _MOST_HEADERS = 60_000
 """Bytes; h11 turns more away."""
 
@@ -171,11 +173,10 @@ class Maker:
                 return quote_from_bytes(raw, safe="/:.,;=&@!$'()*+~")
             case _:
                 # As a careless client would: what may stand in a request line stays as it is.
-                kept = "".join(
+                return "".join(
                     chr(one) if 0x21 <= one < 0x7F and one not in b"?#" else f"%{one:02x}"
                     for one in raw
                 )
-                return kept
 
     def _headers(self, draft: Draft) -> list[tuple[bytes, bytes]]:
         pairs = [*draft.headers, *([("content-type", draft.kind)] if draft.kind else [])]
@@ -184,14 +185,14 @@ class Maker:
         for name, value in pairs:
             # A line's end in a header is another header by the time that it arrives.
             lines = value.replace("\r", "\n").split("\n")
-            sent = lines[0].replace("\0", "").encode("utf-8", "surrogatepass").strip()
+            sent = _sendable(lines[0])
             size += len(name) + len(sent)
             if size < _MOST_HEADERS:
                 found.append((name.encode(), sent))
             for line in lines[1:]:
                 other, colon, rest = line.partition(":")
                 if colon and other.isascii() and other.isidentifier():
-                    found.append((other.encode(), rest.strip().encode("utf-8", "surrogatepass")))
+                    found.append((other.encode(), _sendable(rest)))
         return found
 
     def _parts(self, body: bytes) -> list[bytes]:
@@ -207,6 +208,10 @@ class Maker:
         draft.method = self.random.choice(_NEVER_ROUTED)
 
 
+def _sendable(value: str) -> bytes:
+    """As much of a header's value as h11 lets through."""
+    return _UNSENDABLE.sub(b"", _bytes(value)).strip()
+
+
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
-

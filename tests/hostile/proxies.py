@@ -105,12 +105,11 @@ class _Proxy(Target):
     openapi: dict[str, Any]
     endpoints: Sequence[Endpoint]
     name: str = "proxy"
+    # What each has done is seen by looking before and after.
+    at_once: int = 1
+    values: Mapping[str, Sequence[str]] = field(default_factory=lambda: _VALUES)
     # What this API does not do is 501, in upstream's vocabulary (contract, section 2.4).
     by_contract: frozenset[int] = frozenset({501})
-
-    @property
-    def values(self) -> Mapping[str, Sequence[str]]:
-        return _VALUES
 
     def knowledge(self, endpoint: Endpoint) -> Knowledge:
         key = f"{endpoint.method} {endpoint.path}"

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.hostile.garbage import Pools, pools
+from tests.hostile.garbage import pools
 from tests.hostile.gateways import gateways
 from tests.hostile.making import Draft, Endpoint, Maker, Sender
 from tests.hostile.proxies import proxy_target
@@ -20,8 +20,7 @@ from tests.hostile.target import Knowledge, Target
 
 __all__ = ["Harm", "Row", "attack", "targets"]
 
-_BATCH = 250
-_AT_ONCE = 8
+_BATCH = 1000
 _MOST_CASES = 150
 """Of schemathesis for each endpoint; it makes a hundred in a second."""
 _SHARES = (Sender.STRANGER,) * 9 + (Sender.INSIDER,) * 8 + (Sender.ADMITTED,) * 3
@@ -101,7 +100,7 @@ async def attack(
                 if only not in str(endpoint):
                     continue
                 began = time.monotonic()
-                maker = Maker(Random(f"{seed} {endpoint}"), thrown, target.values)  # noqa: S311
+                maker = Maker(Random(f"{seed} {endpoint}"), thrown, target.values)
                 row = Row(endpoint)
                 await _attack(target, row, maker, cases.get(endpoint, []), requests)
                 for text in stray:
@@ -119,24 +118,19 @@ async def _attack(
     cases = list(cases)
     while row.requests < requests:
         count = min(_BATCH, requests - row.requests)
-        plans = [_plan(target, row.endpoint, known, maker, cases) for _ in range(count)]
         await target.renew()
+        plans = [_plan(target, row.endpoint, known, maker, cases) for _ in range(count)]
         before = await target.digest(Sender.STRANGER)
-        for first in range(0, count, _AT_ONCE):
-            some = plans[first : first + _AT_ONCE]
+        for first in range(0, count, target.at_once):
+            some = plans[first : first + target.at_once]
             outcomes = await asyncio.gather(
                 *(target.send(one.sender, one.sent, maker) for one in some)
             )
             for plan, outcome in zip(some, outcomes, strict=True):
-                _judge(target, row, plan, outcome)
+                _judge(target, row, known, plan, outcome)
         after = await target.digest(Sender.STRANGER)
         if differ := [name for name in before if before[name] != after.get(name)]:
             row.add("changes", f"{', '.join(differ)} is another after these", "a batch of requests")
-            await _restore(target)
-
-
-async def _restore(target: Target) -> None:
-    """What strangers and insiders have changed is there: the next batch begins from it."""
 
 
 def _plan(
@@ -206,7 +200,7 @@ def _disturb(known: Knowledge, draft: Draft, maker: Maker) -> None:
         maker.wrong_method(draft)
 
 
-def _judge(target: Target, row: Row, plan: _Plan, outcome: Outcome) -> None:
+def _judge(target: Target, row: Row, known: Knowledge, plan: _Plan, outcome: Outcome) -> None:
     row.requests += 1
     status = outcome.status
     row.classes["none" if status is None else f"{status // 100}xx"] += 1
@@ -218,8 +212,7 @@ def _judge(target: Target, row: Row, plan: _Plan, outcome: Outcome) -> None:
             row.add("errors", f"{plan.sender.value}: {status} {said!r}", plan.sent)
     for one in outcome.tracebacks:
         row.add("tracebacks", f"{plan.sender.value}: {one}", plan.sent)
-    refused = status is None or status >= 400
+    refused = (status is None or status >= 400) and not known.refusals_kept
     if outcome.written and (plan.sender is not Sender.ADMITTED or refused):
         what = f"{plan.sender.value}, answered {status}: {outcome.written[:3]}"
         row.add("changes", what, plan.sent)
-

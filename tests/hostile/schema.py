@@ -32,7 +32,7 @@ def from_openapi(target: Target, count: int, seed: int) -> dict[Endpoint, list[D
     found: dict[Endpoint, list[Draft]] = {}
     by_path = {(one.method, one.path): one for one in target.endpoints}
     for result in schema.get_all_operations():
-        operation = result.ok()
+        operation: Any = result.ok()  # type: ignore[union-attr]
         endpoint = by_path.get((operation.method.upper(), operation.path))
         if endpoint is not None:
             try:

@@ -29,6 +29,8 @@ class Knowledge:
     """False: whatever an insider sends is meant to be taken."""
     query: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """What its query may hold, beside credentials."""
+    refusals_kept: bool = False
+    """Whether a refusal is written down, for people to see."""
     anonymous: Sequence[Break] = ()
     """Of an endpoint that takes input from anybody: what makes a stranger's malformed."""
 
@@ -40,6 +42,8 @@ class Target(Protocol):
     openapi: dict[str, Any]
     endpoints: Sequence[Endpoint]
     values: Mapping[str, Sequence[str]]
+    at_once: int
+    """Requests under way at a time."""
     by_contract: frozenset[int]
     """Statuses from 500 on that the API's contract prescribes."""
 
