@@ -45,7 +45,7 @@ from tests.hostile.gateway_knowledge import (
 )
 from tests.hostile.making import Draft, Endpoint, Maker, Sender
 from tests.hostile.sending import Outcome, Sent, current, send
-from tests.hostile.target import Knowledge, Target, endpoints_of
+from tests.hostile.target import Knowledge, Target, document_of, endpoints_of
 from tests.inventory.world import later, make_candlepin, make_group, make_puppet
 
 __all__ = ["Gateways", "gateways"]
@@ -269,7 +269,7 @@ async def gateways(url: str) -> AsyncIterator[Gateways]:
         app = strict.app
 
         def listener(kind: type[_Listener], name: str, served: FastAPI, known: Any) -> _Listener:
-            document = served.openapi()
+            document = document_of(served)
             all_of_it = name != "puppet-tls"
             endpoints = endpoints_of(document, name, lambda path: all_of_it or path in known)
             return kind(name, strict, loose, document, endpoints, known, VALUES)

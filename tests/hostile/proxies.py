@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import h11
 import httpx
 from fastapi import FastAPI
 
@@ -24,7 +23,7 @@ from proxy.settings import DiscoverySettings, FeatureSettings, ProxySettings, Tf
 from serving.arrival import Arrival, Kind, Marked
 from tests.hostile.making import Break, Draft, Endpoint, Maker, Sender
 from tests.hostile.sending import Outcome, Sent, send
-from tests.hostile.target import Knowledge, Target, endpoints_of
+from tests.hostile.target import Knowledge, Target, document_of, endpoints_of
 from tests.proxy.site import MemoryDhcp, MemoryDns, MemoryPower, streamed
 
 __all__ = ["proxy_target"]
@@ -34,6 +33,10 @@ _NETWORK = IPv4Network("192.0.2.0/24")
 _FORM = "application/x-www-form-urlencoded"
 _TRUSTED = "foreman.example.org"
 _LOGIN = "Basic " + base64.b64encode(b"admin:secret").decode()
+# The grammar of h11, by which httpx' own transport sends.
+_TARGET = re.compile(rb"[\x21-\x7e]+")
+_NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(rb"([^\x00\s]([^\x00\r\n\x0b\x0c]*[^\x00\s])?)?")
 _IS_MAC = re.compile(r"\s*[0-9a-f]{2}([:-]?[0-9a-f]{2}){5}\s*", re.IGNORECASE)
 _IS_IP = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
 
@@ -45,14 +48,14 @@ class _AsOnTheWire(httpx.AsyncBaseTransport):
         self._inner = inner
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        try:
-            h11.Request(
-                method=request.method,
-                target=request.url.raw_path,
-                headers=[(name, value) for name, value in request.headers.raw],
-            )
-        except h11.LocalProtocolError as error:
-            raise httpx.LocalProtocolError(str(error), request=request) from error
+        values = [value for _, value in request.headers.raw]
+        names = [name for name, _ in request.headers.raw]
+        if not (
+            _TARGET.fullmatch(request.url.raw_path)
+            and all(map(_NAME.fullmatch, names))
+            and all(map(_VALUE.fullmatch, values))
+        ):
+            raise httpx.LocalProtocolError("Illegal request", request=request)
         return await self._inner.handle_async_request(request)
 
 
@@ -311,7 +314,7 @@ async def proxy_target(gateway: FastAPI) -> AsyncIterator[Target]:
         inner = httpx.ASGITransport(gateway, raise_app_exceptions=False, client=("192.0.2.9", 1))
         async with httpx.AsyncClient(transport=_AsOnTheWire(inner)) as http:
             strict, loose = _made(Path(one), http), _made(Path(other), http)
-            document = strict.app.openapi()
+            document = document_of(strict.app)
             yield _Proxy(strict, loose, document, endpoints_of(document, "proxy"))
 
 

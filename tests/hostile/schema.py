@@ -7,7 +7,6 @@ So what an endpoint is known to take is written into a copy of the document firs
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
@@ -22,8 +21,6 @@ from tests.hostile.making import Draft, Endpoint
 from tests.hostile.target import Target
 
 __all__ = ["from_openapi"]
-
-warnings.filterwarnings("ignore", category=UserWarning, module="fastapi.openapi.utils")
 
 
 def from_openapi(target: Target, count: int, seed: int) -> dict[Endpoint, list[Draft]]:

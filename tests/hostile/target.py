@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from fastapi import FastAPI
+
 from tests.hostile.making import Break, Draft, Endpoint, Maker, Sender
 from tests.hostile.sending import Outcome, Sent
 
-__all__ = ["Body", "Knowledge", "Target", "endpoints_of"]
+__all__ = ["Body", "Knowledge", "Target", "document_of", "endpoints_of"]
 
 Body = tuple[str | None, bytes]
 """Content type, content."""
@@ -66,6 +69,13 @@ class Target(Protocol):
     async def renew(self) -> None:
         """Make the site anew that those who are admitted have had."""
         ...
+
+
+def document_of(app: FastAPI) -> dict[str, Any]:
+    """Its OpenAPI; that one handler serves two methods is nothing to be told of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return app.openapi()
 
 
 def endpoints_of(
