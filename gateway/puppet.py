@@ -32,6 +32,7 @@ from inventory import certificates, classification
 from inventory.database import AsyncSession
 from inventory.models import Host, HostGroup, Puppet
 from inventory.puppet import keep_puppet_facts, keep_report
+from inventory.storable import storable_text
 from serving.arrival import Kind, arrival_of
 
 __all__ = ["puppet_routes"]
@@ -117,7 +118,8 @@ def _certname(request: Request) -> str:
         raise Refusal(403, "Puppet servers are heard over TLS only, with their certificate")
     if arrival.common_name is None:
         raise Refusal(403, "no client certificate: Puppet servers show theirs")
-    return arrival.common_name
+    # A CA signs any name; what cannot be stored is the name of nobody.
+    return storable_text(arrival.common_name)
 
 
 async def _speaker(session: AsyncSession, certname: str) -> Puppet:

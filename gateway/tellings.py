@@ -220,7 +220,6 @@ async def tell_report(session: AsyncSession, telling: Telling, report: FirstRepo
         return f"{host.name} reported again"
     if build.closed_at is None:
         await _infer_built(session, host, build, telling.at)
-    if build.closed_at is None:
         values = report.model_dump(mode="json")
         await keep_facts(session, build.host_id, "first_boot", values, telling.at)
         await repositories.keep(

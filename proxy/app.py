@@ -16,6 +16,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.params import Depends as DependsOn
 from pydantic import JsonValue
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from integrations.bootfetch import FetchLimits
 from integrations.bootfiles import BootRoot
@@ -177,6 +178,10 @@ def _answer_errors(app: FastAPI, log: logs.Log) -> None:
     async def framework(_: Request, error: HTTPException) -> Response:
         unknown = error.status_code in (404, 405)
         return text(404 if unknown else error.status_code, NOT_FOUND if unknown else error.detail)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, error: ClientDisconnect) -> Response:
+        return text(400, "The connection ended before the body was complete")
 
     @app.exception_handler(Exception)
     async def ours(_: Request, error: Exception) -> Response:

@@ -64,7 +64,7 @@ async def _asked(request: Request) -> _Asked:
     if request.headers.get("content-type", "").startswith("application/json"):
         try:
             body = json.loads(await request.body() or b"{}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ProxyError(400, "the body is not JSON") from error
         if not isinstance(body, dict):
             raise ProxyError(400, "the JSON body is not an object")

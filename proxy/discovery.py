@@ -13,7 +13,7 @@ from proxy.settings import DiscoverySettings
 
 __all__ = ["inbound", "outbound"]
 
-_ACCEPT = "*/*, application/json,version=2"
+_ACCEPT = b"*/*, application/json,version=2"
 
 
 def inbound(foreman_url: str, gateway: httpx.AsyncClient, log: Log) -> APIRouter:
@@ -27,11 +27,11 @@ def inbound(foreman_url: str, gateway: httpx.AsyncClient, log: Log) -> APIRouter
             answer = await gateway.post(
                 f"{foreman_url}/api/v2/discovered_hosts/facts",
                 content=await request.body(),
-                headers={
-                    "Accept": _ACCEPT,
-                    "Content-Type": request.headers.get("content-type", "application/json"),
-                    "X-Forwarded-For": sender,
-                },
+                headers=[
+                    (b"Accept", _ACCEPT),
+                    (b"Content-Type", _content_type(request)),
+                    (b"X-Forwarded-For", sender.encode()),
+                ],
             )
         except httpx.HTTPError as error:
             log.error(f"facts of {sender} did not reach {foreman_url}: {error!r}")
@@ -40,7 +40,8 @@ def inbound(foreman_url: str, gateway: httpx.AsyncClient, log: Log) -> APIRouter
             return done_json()
         said = f"Discovery failed, code {answer.status_code}, reason: {_message(answer)}"
         log.error(f"facts of {sender}: {said}")
-        raise ProxyError(500, said)
+        # Upstream's 500 is kept for what is the gateway's fault, and not the sender's.
+        raise ProxyError(answer.status_code if answer.is_client_error else 500, said)
 
     return routes
 
@@ -112,6 +113,11 @@ def _relayed(answer: httpx.Response) -> Response:
         return as_json(answer.json())
     except ValueError as error:
         raise ProxyError(500, "the machine did not answer with JSON") from error
+
+
+def _content_type(request: Request) -> bytes:
+    """Byte for byte: httpx takes text for ASCII, and a sender may send anything."""
+    return request.headers.get("content-type", "application/json").encode("latin-1")
 
 
 def _message(answer: httpx.Response) -> str:

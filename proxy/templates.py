@@ -44,6 +44,8 @@ def router(foreman_url: str, template_url: str, gateway: httpx.AsyncClient, log:
                 content=await request.body() if request.method == "POST" else None,
                 headers=_headers(request, sender),
             )
+        except httpx.InvalidURL as error:
+            raise ProxyError(414, f"Failed to proxy the request: {error}") from error
         except httpx.HTTPError as error:
             said = f"Failed to proxy /{path}: {foreman_url} does not answer"
             log.error(f"{said}: {error!r}")
@@ -67,15 +69,16 @@ def router(foreman_url: str, template_url: str, gateway: httpx.AsyncClient, log:
     return routes
 
 
-def _headers(request: Request, sender: str) -> list[tuple[str, str]]:
+def _headers(request: Request, sender: str) -> list[tuple[bytes, bytes]]:
     passed = [
         (name, value)
-        for name, value in request.headers.items()
+        # Byte for byte: httpx takes text for ASCII, and a host may send anything.
+        for name, value in request.headers.raw
         # Both spellings: the gateway folds them, and a host must not speak for another's address.
-        if name.replace("_", "-") not in _NOT_PASSED_ON
+        if name.decode("latin-1").lower().replace("_", "-") not in _NOT_PASSED_ON
     ]
-    content = "text/plain" if request.method == "POST" else "application/json"
-    return [*passed, ("Content-Type", content), ("X-Forwarded-For", sender)]
+    content = b"text/plain" if request.method == "POST" else b"application/json"
+    return [*passed, (b"Content-Type", content), (b"X-Forwarded-For", sender.encode())]
 
 
 def _answer(answer: httpx.Response, path: str, log: Log) -> Response:

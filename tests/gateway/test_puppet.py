@@ -83,8 +83,9 @@ def body_of(path: str) -> bytes | None:
         (Arrival(Kind.HTTPS), "no client certificate"),
         (Arrival(Kind.HTTPS, NAME), f"{NAME} is the certname of no"),
         (Arrival(Kind.HTTPS, "other.puppet.example.org"), "certname of no"),
+        (Arrival(Kind.HTTPS, "main.puppet.example.org\0"), "certname of no"),
     ],
-    ids=["unmarked", "plain", "nobody", "host", "stranger"],
+    ids=["unmarked", "plain", "nobody", "host", "stranger", "unstorable"],
 )
 async def test_only_the_puppet_server_speaks_for_hosts(
     world: World, puppet: Puppet, method: str, path: str, arrival: Arrival | None, words: str

@@ -91,6 +91,9 @@ DIFFERENCES: dict[str, Difference] = {
     "t106": Difference(400, "TFTP: Failed to fetch boot file: ", "nothing fetched"),
     "t119": Difference(404, "no such host", _HOST_TEXT),
     "t120": Difference(401, "token has expired", _HOST_TEXT),
+    "t128": Difference(
+        422, "Discovery failed, code 422, reason: Expected", "what is refused is no fault of ours"
+    ),
     "t140": Difference(200, '{"installed_providers":[', _OURS),
     "t146": Difference(400, "The action: bogus is not a valid action", _FAULT),
     "t149": Difference(501, "NotImplementedError", "no controller here switches off softly"),

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.arrival import Arrival, Kind, Marked
+from tests.hostile.sending import Sent, listening, send
 from tests.proxy.site import Site, site
 
 TEXT = st.text(max_size=40) | st.sampled_from(
@@ -119,3 +121,21 @@ async def test_nothing_that_could_become_configuration_comes_through(
         answer = await http.post("/dhcp/192.0.2.0", data=form)
     assert answer.status_code == 400
     assert at.dhcp.kept == []
+
+
+async def test_json_of_any_depth_to_a_controller(tmp_path: Path) -> None:
+    headers = {"Content-Type": "application/json", "Authorization": "Basic YTpi"}
+    async with site(tmp_path).trusted() as http:
+        url = "/bmc/192.0.2.9/chassis/power/on"
+        answer = await http.put(url, content=b'{"a":' * 100_000, headers=headers)
+    assert (answer.status_code, answer.text) == (400, "the body is not JSON")
+
+
+@pytest.mark.parametrize("path", ["/dhcp/192.0.2.0", "/discovery/create", "/unattended/built"])
+async def test_a_sender_that_goes_away_is_no_fault_of_ours(tmp_path: Path, path: str) -> None:
+    app = Marked(site(tmp_path).app, Arrival(Kind.IN_PROCESS))
+    kind = (b"content-type", b"application/x-www-form-urlencoded")
+    gone = Sent("POST", path.encode(), headers=[kind], parts=[b"mac="], cut=True)
+    with listening():
+        outcome = await send(app, gone)
+    assert (outcome.status, outcome.tracebacks) == (400, [])

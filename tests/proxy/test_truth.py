@@ -244,6 +244,38 @@ async def test_a_silent_gateway_is_told_in_the_words_of_discovery(tmp_path: Path
     assert template.status_code == 503
 
 
+@pytest.mark.parametrize(("theirs", "ours"), [(422, 422), (415, 415), (500, 500), (503, 500)])
+async def test_facts_that_the_gateway_refuses_are_no_fault_of_the_proxy(
+    tmp_path: Path, theirs: int, ours: int
+) -> None:
+    def refuse(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(theirs, json={"message": "no"})
+
+    async with site(tmp_path, gateway=refuse).plain() as http:
+        answer = await http.post("/discovery/create", json={"facts": {}})
+    said = f"Discovery failed, code {theirs}, reason: no"
+    assert (answer.status_code, answer.text) == (ours, said)
+
+
+async def test_headers_are_passed_on_byte_for_byte(tmp_path: Path) -> None:
+    at = site(tmp_path, gateway=lambda _: httpx.Response(201, json={}))
+    headers = {b"Content-Type": b"application/json; x=\xff", b"X-Of-Host": b"\xc3\xa9\xff"}
+    async with at.plain() as http:
+        facts = await http.post("/discovery/create", content=b"{}", headers=headers)
+        told = await http.post("/unattended/built", content=b"", headers=headers)
+    assert (facts.status_code, told.status_code) == (200, 200)
+    sent, relayed = (dict(one.headers.raw) for one in at.to_gateway)
+    assert sent[b"Content-Type"] == headers[b"Content-Type"]
+    assert relayed[b"x-of-host"] == headers[b"X-Of-Host"]
+
+
+async def test_a_request_that_is_too_long_for_the_gateway_is_refused(tmp_path: Path) -> None:
+    async with site(tmp_path).plain() as http:
+        # Each of these becomes three characters when it is quoted anew.
+        answer = await http.get("/unattended/provision?token=" + "%ff" * 15_000)
+    assert answer.status_code == 414
+
+
 async def test_the_relay_keeps_macs_and_drops_what_hosts_say_of_their_address(
     tmp_path: Path,
 ) -> None:

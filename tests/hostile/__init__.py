@@ -1,0 +1,1 @@
+"""Malformed and hostile requests at every endpoint: ``python -m tests.hostile`` counts the harm."""
