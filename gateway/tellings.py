@@ -19,6 +19,7 @@ from inventory.database import AsyncSession
 from inventory.hosts import keep_facts, lock_host, move
 from inventory.life import Event, HostState
 from inventory.models import Build, CallbackKind, Host, HostGroup, StepState
+from inventory.puppet import adopt_reports
 from inventory.reports import FirstReport, Text
 
 __all__ = [
@@ -88,41 +89,28 @@ async def tell_built(session: AsyncSession, telling: Telling) -> str:
     _require_begun(host, build)
     if await _keep(session, telling, build, CallbackKind.BUILT, f"built:{build.id}") is None:
         return f"{host.name} said built again"
-    at = telling.at
-    build.token_spent_at = build.token_spent_at or at
     await steps.finish(
         session,
         build.id,
         27,
         evidence=Evidence.OBSERVED,
         seen=f"built, from {telling.remote}",
-        at=at,
+        at=telling.at,
     )
-    await steps.imply(
-        session, build.id, (18, 19, 20, 21, 22), seen="the installation has ended", at=at
-    )
+    await _end_installation(session, host, build, "the installation has ended", telling.at)
     if build.closed_at is not None:
         return f"{host.name} said built for a build that has ended ({build.outcome})"
-    await _move_to_installed(session, host, build, at)
     return f"{host.name} is {host.state}"
 
 
-async def _first_boot_deadline(
-    session: AsyncSession, build: Build, at: datetime
-) -> datetime | None:
-    group = await session.get(HostGroup, build.host_group_id)
-    return at + timedelta(minutes=group.first_boot_minutes) if group else None
-
-
-async def _infer_built(session: AsyncSession, host: Host, build: Build, at: datetime) -> None:
-    """Where nobody has heard of the end of an installation, its consequence is as good."""
-    seen = "the installed system has reported, so its installation has ended"
-    await steps.imply(session, build.id, (18, 19, 20, 21, 22, 27), seen=seen, at=at)
+async def _end_installation(
+    session: AsyncSession, host: Host, build: Build, seen: str, at: datetime
+) -> None:
+    """Spend the token, imply what came before, and move the host out of its installer."""
     build.token_spent_at = build.token_spent_at or at
-    await _move_to_installed(session, host, build, at)
-
-
-async def _move_to_installed(session: AsyncSession, host: Host, build: Build, at: datetime) -> None:
+    await steps.imply(session, build.id, (18, 19, 20, 21, 22), seen=seen, at=at)
+    if build.closed_at is not None:
+        return
     if host.state is HostState.HELD and build.held_from in _IN_INSTALLER:
         # It was held because it was late or had failed; its end is the newer word.
         await resume(session, build, at)
@@ -131,6 +119,13 @@ async def _move_to_installed(session: AsyncSession, host: Host, build: Build, at
     if host.state is HostState.INSTALLING:
         await move(session, host, Event.BUILT, at)
         build.deadline = await _first_boot_deadline(session, build, at)
+
+
+async def _first_boot_deadline(
+    session: AsyncSession, build: Build, at: datetime
+) -> datetime | None:
+    group = await session.get(HostGroup, build.host_group_id)
+    return at + timedelta(minutes=group.first_boot_minutes) if group else None
 
 
 async def require_ended(session: AsyncSession, token: str) -> str:
@@ -208,8 +203,8 @@ async def tell_progress(session: AsyncSession, telling: Telling, progress: Progr
 async def tell_report(session: AsyncSession, telling: Telling, report: FirstReport) -> str:
     """The installed system runs from its own disk. What follows is the first-boot flow's.
 
-    That its installation has ended is inferred where ``built`` was lost on the way: only an
-    installed system sends this.
+    Only a system that was installed with the build's kickstart, and runs, has the script that says
+    so: where ``built`` was lost, the report stands for it.
 
     Raises:
         Refusal: 404 unknown token; 405 the host was never sent into the installer.
@@ -218,14 +213,27 @@ async def tell_report(session: AsyncSession, telling: Telling, report: FirstRepo
     _require_begun(host, build)
     if await _keep(session, telling, build, CallbackKind.REPORT, f"report:{build.id}") is None:
         return f"{host.name} reported again"
+    if build.id not in await steps.done(session, [build.id], 27):
+        await _infer_built(session, host, build, telling, report)
     if build.closed_at is None:
-        await _infer_built(session, host, build, telling.at)
         values = report.model_dump(mode="json")
         await keep_facts(session, build.host_id, "first_boot", values, telling.at)
         await repositories.keep(
             session, build.host_id, report.repositories, source="first_boot", at=telling.at
         )
     return f"{host.name} runs from {report.root_device or 'its disk'}"
+
+
+async def _infer_built(
+    session: AsyncSession, host: Host, build: Build, telling: Telling, report: FirstReport
+) -> None:
+    seen = "the installed system has reported; its word that it was built was lost"
+    await steps.imply(session, build.id, 27, seen=seen, at=telling.at)
+    await _end_installation(session, host, build, seen, telling.at)
+    if build.closed_at is None:
+        # Its agent may have been quicker than its first report.
+        started = telling.at - timedelta(seconds=report.uptime_seconds)
+        await adopt_reports(session, build, since=started)
 
 
 def _require_begun(host: Host, build: Build) -> None:

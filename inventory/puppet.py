@@ -18,7 +18,7 @@ from inventory.hosts import keep_facts
 from inventory.life import HostState
 from inventory.models import Build, Callback, CallbackKind, Host
 
-__all__ = ["forget_reports", "keep_puppet_facts", "keep_report", "known_reports"]
+__all__ = ["adopt_reports", "forget_reports", "keep_puppet_facts", "keep_report", "known_reports"]
 
 _INSTALLED = 27
 _RUNS_ITSELF = frozenset({HostState.INSTALLED, HostState.FIRST_BOOT})
@@ -101,6 +101,27 @@ async def keep_report(
         handled=build is None,
     )
     return kept is not None
+
+
+async def adopt_reports(session: AsyncSession, build: Build, *, since: datetime) -> None:
+    """Let a build wait no more for reports that came before anybody knew that its system runs.
+
+    Args:
+        session: in the caller's transaction, which holds the host's lock.
+        build: open; its system has just been heard of for the first time.
+        since: when that system was started; an earlier report is a former system's.
+    """
+    await session.exec(
+        sa.update(Callback)
+        .where(
+            col(Callback.host_id) == build.host_id,
+            col(Callback.kind) == CallbackKind.PUPPET_REPORT,
+            col(Callback.build_id).is_(None),
+            col(Callback.received_at) >= since,
+        )
+        .values(build_id=build.id, handled_at=None)
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def known_reports(session: AsyncSession, host_id: int, keys: Collection[str]) -> set[str]:

@@ -10,6 +10,7 @@ from inventory.arrows import Evidence
 from inventory.builds import close_build
 from inventory.life import HostState
 from inventory.models import BuildOutcome, CallbackKind, Facts, StepState
+from inventory.puppet import keep_report
 from inventory.repositories import RepositoryRow
 from tests.gateway.conftest import World, token
 from tests.inventory.world import later, mac
@@ -127,12 +128,12 @@ async def test_built_of_a_build_that_ended_is_heard_and_leaves_the_host_alone(
 
 
 @pytest.mark.parametrize("state", BEFORE)
-@pytest.mark.parametrize("kind", ["built", "failed", "progress"])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_host_that_is_not_in_build_mode_is_405(
     world: World, client: AsyncClient, state: HostState, kind: str
 ) -> None:
     host, _ = await world.host(1, state)
-    answer = await say(client, kind, {"stage": "x"})
+    answer = await say(client, kind, REPORT | {"stage": "x"})
     assert answer.status_code == 405
     assert f"web1.example.org is {state} and not in build mode" in answer.text
     assert await world.state(host.id) is state
@@ -269,29 +270,67 @@ async def test_the_repositories_of_the_first_report_are_kept(
 
 
 @pytest.mark.parametrize("state", [HostState.REBOOTING, HostState.INSTALLING])
-async def test_a_lost_built_is_inferred_from_the_first_report_and_implied(
+async def test_a_report_stands_for_a_built_that_was_lost(
     world: World, client: AsyncClient, state: HostState
 ) -> None:
     host, build = await world.host(1, state)
     assert (await say(client, "report", REPORT)).status_code == 201
     assert await world.state(host.id) is HostState.INSTALLED
-    arrows = await world.steps(build)
-    assert {arrows[number].evidence for number in (18, 19, 20, 21, 22, 27)} == {Evidence.IMPLIED}
-    assert "the installed system has reported" in arrows[27].seen
-    # Late, it is heard all the same, and is better evidence.
-    assert (await say(client, "built")).status_code == 201
-    assert (await world.steps(build))[27].evidence is Evidence.OBSERVED
+    after = await world.build(build)
+    assert (after.token_spent_at, after.deadline) == (later(101), later(101 + 30 * 60))
+    steps = await world.steps(build)
+    assert {steps[n].evidence for n in (18, 19, 20, 21, 22, 27)} == {Evidence.IMPLIED}
+    assert "its word that it was built was lost" in steps[27].seen
+    assert steps[28].state is StepState.PENDING
+    (report,) = await world.callbacks()
+    assert (report.kind, report.handled_at) == (CallbackKind.REPORT, None)
+    assert (await client.get(f"/unattended/provision?token={token(1)}")).status_code == 405
+
+
+async def test_a_built_that_comes_after_the_report_is_better_evidence(
+    world: World, client: AsyncClient
+) -> None:
+    host, build = await world.host(1, HostState.INSTALLING)
+    for what, body in (("report", REPORT), ("built", {}), ("report", REPORT)):
+        assert (await say(client, what, body)).status_code == 201
     assert await world.state(host.id) is HostState.INSTALLED
+    assert (await world.steps(build))[27].evidence is Evidence.OBSERVED
     assert len(await world.callbacks()) == 2
 
 
-async def test_a_report_infers_nothing_for_a_host_that_was_never_sent_there(
+async def test_a_host_that_was_held_in_its_installer_and_reports_goes_on(
     world: World, client: AsyncClient
 ) -> None:
-    host, _ = await world.host(1, HostState.PREPARING)
-    assert (await say(client, "report", REPORT)).status_code == 405
-    assert await world.state(host.id) is HostState.PREPARING
-    assert await world.callbacks() == []
+    host, build = await world.host(1, HostState.INSTALLING)
+    await say(client, "failed", "nobody heard that it was built")
+    assert (await say(client, "report", REPORT)).status_code == 201
+    assert await world.state(host.id) is HostState.INSTALLED
+    assert (await world.build(build)).held_reason is None
+
+
+async def test_a_report_of_a_build_that_ended_is_kept_and_moves_nothing(
+    world: World, client: AsyncClient
+) -> None:
+    host, build = await world.host(1, HostState.INSTALLING)
+    async with world.database.sessions.begin() as session:
+        await close_build(session, build, BuildOutcome.SUPERSEDED, later(1))
+    assert (await say(client, "report", REPORT)).status_code == 201
+    assert await world.state(host.id) is HostState.INSTALLING
+    assert [one.kind for one in await world.callbacks()] == [CallbackKind.REPORT]
+
+
+@pytest.mark.parametrize(("second", "adopted"), [(80, False), (95, True)])
+async def test_what_the_agent_said_before_the_first_report_counts_if_the_system_ran(
+    world: World, client: AsyncClient, second: float, adopted: bool
+) -> None:
+    host, build = await world.host(1, HostState.INSTALLING)
+    async with world.database.sessions.begin() as session:
+        host = await session.merge(host)
+        await keep_report(session, host, "first", "body", source="main", at=later(second))
+    # It runs for 12.5 seconds, and the clock says 101.
+    assert (await say(client, "report", REPORT)).status_code == 201
+    told = (await world.callbacks())[0]
+    assert (told.build_id == build.id, told.handled_at is None) == (adopted, adopted)
 
 
 @pytest.mark.parametrize(
