@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from prefect import task
+from pydantic import ValidationError
 
 from integrations.errors import Exhausted
 from integrations.records import Lease, Reservation
@@ -16,7 +18,8 @@ from inventory.arrows import Evidence
 from inventory.context import Arrival, BuildContext
 from inventory.errors import AddressTaken
 from inventory.life import Event, HostState
-from inventory.models import CallbackKind, Proxy
+from inventory.models import Callback, CallbackKind, Proxy
+from inventory.reports import FirstReport
 from tasks import desired
 from tasks.company import Company, Problem, Seen, each, each_arrival, require_claim, step
 from tasks.means import means
@@ -220,7 +223,18 @@ async def _is_of_this_boot(context: BuildContext, lease: Lease, called: Callback
         return True
     async with means().sessions() as session:
         built = await callbacks.latest(session, context.build.id, CallbackKind.BUILT)
-    return built is None or (lease.starts is not None and lease.starts >= built.received_at)
+        report = await callbacks.latest(session, context.build.id, called)
+    since = built.received_at if built else _started(report)
+    return since is None or (lease.starts is not None and lease.starts >= since)
+
+
+def _started(report: Callback | None) -> datetime | None:
+    """When the system that reports was started, where nobody heard that it was built."""
+    try:
+        said = FirstReport.model_validate_json(report.body) if report else None
+    except ValidationError:
+        return None  # whoever judges the report says so
+    return report.received_at - timedelta(seconds=said.uptime_seconds) if report and said else None
 
 
 async def _lease(proxy: Proxy, network: IPv4Network, mac: str) -> Lease | None:
