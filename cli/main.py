@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import bmc, candlepin, content, hosts, puppet, site
+from cli import backup, bmc, candlepin, content, hosts, puppet, site
 
 __all__ = ["app"]
 
@@ -27,6 +27,8 @@ app.add_typer(bmc.app, name="bmc")
 app.add_typer(content.app, name="content")
 app.add_typer(puppet.app, name="puppet")
 app.add_typer(candlepin.app, name="candlepin")
+app.command()(backup.backup)
+app.command()(backup.restore)
 
 
 @app.callback()

@@ -17,6 +17,8 @@ from typing import TypeAlias
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -27,9 +29,11 @@ __all__ = [
     "CHANNEL_CALLBACKS",
     "AsyncSession",
     "Sessions",
+    "knows_shape",
     "make_engine",
     "make_sessions",
     "migrate",
+    "newest_shape",
     "notify",
     "plain_url",
 ]
@@ -85,6 +89,19 @@ def _upgrade(connection: Connection) -> None:
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def newest_shape() -> str:
+    """What ``migrate`` brings a database to, as Alembic calls it."""
+    return str(ScriptDirectory.from_config(alembic_config()).get_current_head())
+
+
+def knows_shape(revision: str) -> bool:
+    """Whether ``migrate`` can begin from a shape: one of the future it does not know."""
+    try:
+        return ScriptDirectory.from_config(alembic_config()).get_revision(revision) is not None
+    except CommandError:
+        return False
 
 
 async def migrate(url: str) -> None:
