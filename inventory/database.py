@@ -18,6 +18,8 @@ import asyncpg  # type: ignore[import-untyped]
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -31,9 +33,11 @@ __all__ = [
     "AsyncSession",
     "Sessions",
     "is_passing",
+    "knows_shape",
     "make_engine",
     "make_sessions",
     "migrate",
+    "newest_shape",
     "notify",
     "plain_url",
 ]
@@ -102,6 +106,19 @@ def _upgrade(connection: Connection) -> None:
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def newest_shape() -> str:
+    """What ``migrate`` brings a database to, as Alembic calls it."""
+    return str(ScriptDirectory.from_config(alembic_config()).get_current_head())
+
+
+def knows_shape(revision: str) -> bool:
+    """Whether ``migrate`` can begin from a shape: one of the future it does not know."""
+    try:
+        return ScriptDirectory.from_config(alembic_config()).get_revision(revision) is not None
+    except CommandError:
+        return False
 
 
 async def migrate(url: str) -> None:

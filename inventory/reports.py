@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated
 
@@ -11,8 +12,21 @@ from inventory.storable import storable_text
 
 __all__ = ["FirstReport", "Repository", "Text"]
 
+_ZONE = re.compile(r"[A-Za-z0-9_.:@-]{1,32}")
+
 Text = Annotated[str, AfterValidator(storable_text)]
 """Fit to be stored."""
+
+
+def _with_a_plain_zone(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    # Python takes anything behind the percent sign; interfaces have names of these.
+    zone = getattr(address, "scope_id", None)
+    if zone is not None and not _ZONE.fullmatch(zone):
+        raise ValueError("the zone of an address is the name of an interface")
+    return address
+
+
+Address = Annotated[IPv4Address | IPv6Address, AfterValidator(_with_a_plain_zone)]
 
 
 class Repository(BaseModel):
@@ -31,7 +45,7 @@ class FirstReport(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     hostname: Text = Field(min_length=1, max_length=253)
-    addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+    addresses: tuple[Address, ...] = ()
     """Those it speaks from."""
     os: Text = Field(default="", max_length=200)
     kernel: Text = Field(default="", max_length=200)

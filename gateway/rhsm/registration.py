@@ -83,7 +83,7 @@ def registration_routes(front: Front) -> APIRouter:
     @router.post(f"{PREFIX}/consumers")
     async def register(request: Request) -> Response:
         """Make the consumer, or give the one that the host has: a repeat ends the same."""
-        body = from_json(await read_body(request, _REGISTRATION_BYTES))
+        body = from_json(await read_body(request, _REGISTRATION_BYTES), passed_on=True)
         try:
             asked = _Asked.model_validate(body)
         except ValidationError as error:
@@ -208,7 +208,7 @@ async def _harmless(front: Front, uuid: str, body: bytes) -> bytes:
     Raises:
         Refusal: 400, it is no object; 403, it does.
     """
-    wanted = from_json(body)
+    wanted = from_json(body, passed_on=True)
     if not isinstance(wanted, dict):
         raise Refusal(400, "the body is not a JSON object")
     others = sorted(one for one in _OTHERS_SAY if wanted.get(one) is not None)

@@ -334,7 +334,14 @@ async def test_what_the_agent_said_before_the_first_report_counts_if_the_system_
 
 
 @pytest.mark.parametrize(
-    "changes", [{"hostname": ""}, {"addresses": ["x"]}, {"uptime_seconds": -1}]
+    "changes",
+    [
+        {"hostname": ""},
+        {"addresses": ["x"]},
+        {"addresses": ["fe80::1%eth0 and more"]},
+        {"addresses": ["::%\0"]},
+        {"uptime_seconds": -1},
+    ],
 )
 async def test_a_report_that_says_nothing_is_422(
     world: World, client: AsyncClient, changes: dict[str, Any]

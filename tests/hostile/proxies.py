@@ -176,12 +176,16 @@ def _form(name: str, wrong: Any = None) -> Break:
 
 
 def _no_form(draft: Draft, maker: Maker) -> None:
-    """A body that is no form at all."""
+    """A body that is no form of what is asked for, whatever it calls itself."""
+    names = [name.encode() for name in draft.form or {}]
     draft.form = None
     draft.kind = maker.random.choice(
         ("application/json", "text/plain", "multipart/form-data", "multipart/form-data; boundary=q")
     )
-    draft.body = maker.garbage()
+    while True:
+        draft.body = maker.garbage()
+        if not any(name in draft.body for name in names):
+            return
 
 
 def _cut(draft: Draft, maker: Maker) -> None:

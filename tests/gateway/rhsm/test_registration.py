@@ -251,7 +251,10 @@ async def test_a_registration_without_keys_or_without_sense_is_refused(front: Fr
     assert (await front.register(1, keys="")).status_code == 400
     query = {"owner": OWNER, "activation_keys": keys_of(1)}
     strange = json.dumps({"name": "web1\nINFO all is well"}).encode()
-    for body in (b"{", b"[]", b'"x"', b"{}", b'{"name": 7}', strange, b"[" * 100_000):
+    endless = [
+        b'{"name": "web1.example.org", "role": %s}' % number for number in (b"NaN", b"-1e999")
+    ]
+    for body in (b"{", b"[]", b'"x"', b"{}", b'{"name": 7}', strange, b"[" * 100_000, *endless):
         answer = await front.ask("POST", "/consumers", params=query, content=body)
         assert answer.status_code == 400, body[:20]
         assert await front.errors(answer)
