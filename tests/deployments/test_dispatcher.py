@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import cast
 
+import httpx
 import pytest
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Running
@@ -210,6 +214,73 @@ async def test_a_run_that_was_deleted_before_it_began_is_made_again(
     assert names_in(again) == [name]
     with pytest.raises(ObjectNotFound):
         await prefect.client.read_flow_run(run.id)
+
+
+class Away:
+    """Prefect's server, which nobody reaches while it is away."""
+
+    def __init__(self, client: PrefectClient) -> None:
+        self.client = client
+        self.away = True
+        self.refused = 0
+
+    def __getattr__(self, name: str) -> object:
+        async def refuse(*_: object, **__: object) -> None:
+            self.refused += 1
+            raise httpx.ConnectError("Prefect's server is away")
+
+        return refuse if self.away else getattr(self.client, name)
+
+
+async def test_what_is_told_while_prefect_is_away_for_an_hour_starts_its_run_once(
+    bench: Bench, prefect: Prefect, clock: Clock
+) -> None:
+    server, sessions = Away(prefect.client), bench.database.sessions
+    client, phases = cast(PrefectClient, server), prefect.registered.phases
+    # Two workers, each with its own dispatcher, as a site has them.
+    both = [
+        Dispatcher(
+            bench.database.sessions, cast(PrefectClient, server), phases, name, Looks(), clock
+        )
+        for name in ("test/1", "test/2")
+    ]
+
+    async def rounds() -> None:
+        for one in both:
+            with suppress(httpx.ConnectError):
+                await one.round()
+
+    where = (HostState.DISCOVERED, HostState.SELECTED, HostState.INSTALLED, HostState.FIRST_BOOT)
+    told = {HostState.DISCOVERED: CallbackKind.FACTS, HostState.INSTALLED: CallbackKind.BUILT}
+    names: list[str] = []
+    for minute in range(0, 60, 5):
+        clock.ahead = timedelta(minutes=minute)
+        if minute < 40:
+            number, state = len(names) + 1, where[len(names) % 4]
+            if state is HostState.DISCOVERED:
+                name = await bench.discovered(number)
+            else:
+                name = await bench.at(number, state)
+            names.append(name)
+            told = {
+                HostState.DISCOVERED: CallbackKind.FACTS,
+                HostState.INSTALLED: CallbackKind.BUILT,
+            }
+            for _ in range(3):
+                await bench.told(name, told.get(state, CallbackKind.REPORT))
+        await rounds()
+    assert server.refused >= 12
+    assert await prefect.open_runs() == []
+    server.away, clock.ahead = False, timedelta(minutes=61)
+    await rounds()
+    await rounds()
+    await asyncio.gather(*(one.round() for one in both))
+    runs = await prefect.open_runs()
+    assert sorted(name for run in runs for name in names_in(run)) == sorted(names)
+    made = await all_claims(bench)
+    assert len(made) == len(names)
+    assert {one.flow_run_id for one in made} == {run.id for run in runs}
+    assert CallbackKind.BUILT not in await unhandled(bench)
 
 
 async def test_the_runs_of_a_dead_worker_are_scheduled_for_the_living(
