@@ -238,12 +238,8 @@ async def test_what_is_told_while_prefect_is_away_for_an_hour_starts_its_run_onc
     server, sessions = Away(prefect.client), bench.database.sessions
     client, phases = cast(PrefectClient, server), prefect.registered.phases
     # Two workers, each with its own dispatcher, as a site has them.
-    both = [
-        Dispatcher(
-            bench.database.sessions, cast(PrefectClient, server), phases, name, Looks(), clock
-        )
-        for name in ("test/1", "test/2")
-    ]
+    workers = ("test/1", "test/2")
+    both = [Dispatcher(sessions, client, phases, name, Looks(), clock) for name in workers]
 
     async def rounds() -> None:
         for one in both:
@@ -262,10 +258,6 @@ async def test_what_is_told_while_prefect_is_away_for_an_hour_starts_its_run_onc
             else:
                 name = await bench.at(number, state)
             names.append(name)
-            told = {
-                HostState.DISCOVERED: CallbackKind.FACTS,
-                HostState.INSTALLED: CallbackKind.BUILT,
-            }
             for _ in range(3):
                 await bench.told(name, told.get(state, CallbackKind.REPORT))
         await rounds()
