@@ -237,6 +237,7 @@ class ChaosSite:
             puppets=_One(self._ca),
             worker=worker,
             lease_holds=lambda: alive.alive,
+            clock=lambda: now() + self.injector.skew,
         )
 
 
