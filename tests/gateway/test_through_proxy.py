@@ -64,5 +64,5 @@ async def test_the_relay_carries_what_is_refused(world: World, relayed: httpx.As
     assert foreign.status_code == 403
     assert (await relayed.get("/unattended/built?token=wrong")).status_code == 404
     refused = await relayed.post("/discovery/create", json={"facts": {}})
-    assert refused.status_code == 500
+    assert refused.status_code == 422
     assert "discovery_bootif is missing" in refused.text
