@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -68,20 +68,29 @@ async def backup(file: Path, source: Source, *, force: bool = False) -> list[str
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
             rackrise=version("rackrise"),
             revision=await revision_of(databases.rackrise),
-            prefect_revision=await revision_of(databases.prefect) if databases.prefect else None,
+            prefect_revision=await _revision_of_prefect(databases.prefect),
             server=server,
         )
+        if manifest.prefect_revision is None:
+            databases = replace(databases, prefect=None)
         key = _token_key(source)
         size = await asyncio.to_thread(_write, file, databases, key, manifest, force)
     told = [f"{file}: {size} bytes, of the inventory at {manifest.revision}"]
     if databases.prefect is None:
         told.append(
-            "Prefect's database is not in it, and so no credentials: set "
-            "PREFECT_API_DATABASE_CONNECTION_URL, or back it up by itself"
+            "Prefect's database is not in it, and so no credentials: none was named by "
+            "PREFECT_API_DATABASE_CONNECTION_URL, or Prefect's server has never run on it"
         )
     if key is None:
         told.append("the key of the builds' tokens is not in it: set RACKRISE_TOKEN_KEY")
     return [*told, "it holds secrets, and only its owner may read it: keep it so"]
+
+
+async def _revision_of_prefect(url: str | None) -> str | None:
+    """None: Prefect's server has never run there, and there is nothing of it."""
+    if url is None or not await ask(url, "SELECT 1 FROM pg_tables WHERE tablename = 'flow_run'"):
+        return None
+    return await revision_of(url)
 
 
 def _write(

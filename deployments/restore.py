@@ -10,7 +10,7 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import asyncpg  # type: ignore[import-untyped]
 import prefect
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import SQLModel
 
 from deployments.archive import INVENTORY, PREFECT, TOKEN_KEY, Archive, Manifest, opened
@@ -90,8 +91,10 @@ async def _restore(
             await _swap(boss, made)
         except BaseException as error:
             for one in made:
-                await boss.execute(f'DROP DATABASE IF EXISTS "{one.name}" WITH (FORCE)')
-            if isinstance(error, asyncpg.PostgresError | OSError):
+                # The next restore takes away what cannot be taken away now.
+                with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                    await boss.execute(f'DROP DATABASE IF EXISTS "{one.name}" WITH (FORCE)')
+            if isinstance(error, asyncpg.PostgresError | SQLAlchemyError | OSError):
                 raise BackupError(f"nothing was changed: {error}") from error
             raise
         key_told = _put_key(key, target, stamp)
@@ -239,9 +242,14 @@ def _put_key(aside: Path | None, target: Source, stamp: str) -> list[str]:
     place = target.data / TOKEN_KEY
     if aside is None:
         return ["the key of the builds' tokens was not in the backup: open builds begin anew"]
-    if place.exists() and place.read_bytes().strip() != aside.read_bytes().strip():
-        place.rename(place.with_name(f"{TOKEN_KEY}.before-{stamp}"))
-    aside.rename(place)
+    try:
+        if place.exists() and place.read_bytes().strip() != aside.read_bytes().strip():
+            place.rename(place.with_name(f"{TOKEN_KEY}.before-{stamp}"))
+        aside.rename(place)
+    except OSError as error:
+        raise BackupError(
+            f"the databases are restored, but the key is not: move {aside} to {place} ({error})"
+        ) from error
     if is_embedded(target):
         return []
     return [f"workers that are started by hand need RACKRISE_TOKEN_KEY as it stands in {place}"]

@@ -46,6 +46,8 @@ class _Rule:
 
 
 _RULES = (
+    # Foreman's says 500, ours the gateway's own status.
+    _Rule(Refused, "discovery", text=r"^Discovery failed, code 4\d\d"),
     _Rule(Conflict, status=409),
     _Rule(Conflict, "dhcp", 400, r"Entry already exists"),
     _Rule(Unavailable, "", 400, r"No response from "),
@@ -53,7 +55,6 @@ _RULES = (
     _Rule(Unverified, "tftp", 400, r"is not whole"),
     _Rule(Unavailable, "puppetca", 406),
     _Rule(Unsupported, status=404, text=re.escape(NOT_SERVED)),
-    _Rule(Refused, "discovery", 500, r"^Discovery failed, code 4\d\d"),
     _Rule(Unsupported, status=501),
     _Rule(Busy, status=429),
     _Rule(Busy, status=503),

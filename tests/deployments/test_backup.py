@@ -113,6 +113,7 @@ async def test_a_site_is_restored_into_an_empty_directory_as_it_was(tmp_path: Pa
         with running_postgres(old / "postgres", durable=False) as urls:
             await migrate(urls.rackrise)
             await fill(urls.rackrise)
+            await ask(urls.prefect, "CREATE TABLE flow_run (id int)")
             await ask(urls.prefect, "CREATE TABLE block_document AS SELECT 'secret' AS data")
             await ask(urls.prefect, "CREATE TABLE alembic_version AS SELECT $$x$$ AS version_num")
             revision = newest_of_prefect()
@@ -309,6 +310,18 @@ async def test_a_restore_that_is_cut_off_loses_nothing(
     assert not (tmp_path / "token.key").exists()
 
 
+async def test_a_restore_that_cannot_be_migrated_changes_nothing(
+    there: str, tmp_path: Path
+) -> None:
+    await ask(there, "UPDATE alembic_version SET version_num = '0001'")
+    await backup(tmp_path / "site.backup", at(tmp_path, there))
+    before = await contents(there)
+    with pytest.raises(BackupError, match=r"nothing was changed: .*already exists"):
+        await restore(tmp_path / "site.backup", at(tmp_path, there), force=True)
+    assert await contents(there) == before
+    assert await names_like(there) == [dumping.named(there)]
+
+
 async def test_a_restore_that_is_killed_loses_nothing_and_the_next_one_clears_up(
     there: str, tmp_path: Path
 ) -> None:
@@ -472,6 +485,7 @@ async def test_a_newer_prefect_is_refused_in_words(
     there: str, postgres: PostgresUrls, tmp_path: Path
 ) -> None:
     async with database(postgres, migrated=False) as prefect:
+        await ask(prefect, "CREATE TABLE flow_run (id int)")
         await ask(prefect, "CREATE TABLE alembic_version AS SELECT 'ffffffffffff' AS version_num")
         await backup(tmp_path / "site.backup", at(tmp_path, there, prefect))
         with archive.opened(tmp_path / "site.backup") as content:

@@ -165,3 +165,10 @@ async def test_sample_ssh_off_is_no_evidence() -> None:
 def test_sample_puppet_server_down_is_transient(number: int) -> None:
     said = refusal(feature="puppetca", status=406, text="", address="", operation="")
     assert isinstance(said, Unavailable)
+
+
+@pytest.mark.parametrize("status", [500, 422, 409])
+def test_facts_that_a_gateway_refuses_are_refused_whatever_a_proxy_makes_of_it(status: int) -> None:
+    text = "Discovery failed, code 409, reason: no"
+    said = refusal(feature="discovery", status=status, text=text, address="", operation="")
+    assert type(said) is Refused
