@@ -16,7 +16,7 @@ from tests.hostile.sending import Outcome, Sent, listening, send
 from tests.hostile.target import Knowledge, Target
 
 SEED = 34
-REQUESTS = 60
+REQUESTS = 30
 """To each endpoint; ``python -m tests.hostile`` sends ten thousand."""
 
 
