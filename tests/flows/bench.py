@@ -116,6 +116,9 @@ class Images:
     off: set[str] = field(default_factory=set)
     """Answer nothing at all."""
 
+    before_first: int = 99
+    """Last octet of the address before that of the first host's image."""
+
     async def answer(self, request: httpx.Request) -> httpx.Response:
         """What the image at the request's address says."""
         host = request.url.host
@@ -126,7 +129,7 @@ class Images:
         if request.method == "PUT":
             self.reboots.append(host)
             return httpx.Response(200, json={"result": True})
-        number = int(host.rpartition(".")[2]) - 99
+        number = int(host.rpartition(".")[2]) - self.before_first
         return httpx.Response(200, json={"discovery_bootif": f"52:54:00:aa:bb:{number:02x}"})
 
 

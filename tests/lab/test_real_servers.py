@@ -148,7 +148,7 @@ async def dhcp_server(kind: str, directory: Path) -> AsyncIterator[IscServer | K
 async def stand(
     request: pytest.FixtureRequest, database: Database, tmp_path: Path, bare: None
 ) -> AsyncIterator[Stand]:
-    root, tree, images = tmp_path / "boot", tmp_path / "tree", Images()
+    root, tree, images = tmp_path / "boot", tmp_path / "tree", Images(before_first=100)
     root.mkdir(mode=0o755)
     make_tree(tree)
     dns_port, tftp_port = free_ports()

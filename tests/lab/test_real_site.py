@@ -622,8 +622,7 @@ async def test_a_whole_life_leaves_every_server_as_it_was(cycle: Cycle) -> None:
 
             what = f"{machine.name} waits for a person"
             await until(waits, what=what, deadline=COMMAND_SECONDS, every=0.2)
-            machine.power_off()
-            machine.power_on()
+            machine.tell("system_reset")
     await cycle.arrive()
     after = await cycle.held()
     assert after.reservations == before.reservations
