@@ -20,8 +20,6 @@ __all__ = ["Report", "cases"]
 _PROCESSES = {
     Kind.KILLED: "worker",
     Kind.SLEPT: "worker",
-    Kind.BACK: "worker",
-    Kind.AHEAD: "worker",
     Kind.CUT: "database",
     Kind.UNANSWERED: "database",
     Kind.FULL: "database",

@@ -237,7 +237,6 @@ class ChaosSite:
             puppets=_One(self._ca),
             worker=worker,
             lease_holds=lambda: alive.alive,
-            clock=lambda: now() + self.injector.skew,
         )
 
 

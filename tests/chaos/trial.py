@@ -19,13 +19,6 @@ from tests.chaos.walks import Walk, states
 __all__ = ["Case", "Clean", "Result", "clean", "strike"]
 
 _RETRIES = 3
-_INSIDE = frozenset(
-    {
-        *(Kind.KILLED, Kind.SLEPT, Kind.BACK, Kind.AHEAD),
-        *(Kind.CUT, Kind.UNANSWERED, Kind.FULL),
-    }
-)
-"""Faults of our own, for which no host may be held."""
 _WAITED_FOR = (CallbackKind.FACTS, CallbackKind.REPORT, CallbackKind.PUPPET_REPORT)
 
 
@@ -155,7 +148,7 @@ def _why(kind: Kind, point: Point, held: list[str]) -> str:
     for reason in held:
         if "fault of Rackrise" in reason:
             return f"held for {reason!r}"
-        if kind in _INSIDE:
+        if kind in (Kind.KILLED, Kind.SLEPT, Kind.CUT, Kind.UNANSWERED, Kind.FULL):
             return f"held for {reason!r}, though nothing outside was wrong"
     return ""
 
