@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import time
@@ -17,6 +18,7 @@ from tests.chaos.walks import WALKS
 
 __all__ = ["Report", "cases"]
 
+_TRIAL_SECONDS = 120.0
 _PROCESSES = {
     Kind.KILLED: "worker",
     Kind.SLEPT: "worker",
@@ -98,7 +100,11 @@ class Report:
                 continue
             if time.monotonic() - began > budget:
                 break
-            result = await strike(site, one.case, one.point, one.kind, one.clean)
+            try:
+                async with asyncio.timeout(_TRIAL_SECONDS):
+                    result = await strike(site, one.case, one.point, one.kind, one.clean)
+            except TimeoutError as error:
+                raise AssertionError(f"{one.name} does not end") from error
             if result is not None:
                 self.results.append(result)
         self.seconds = time.monotonic() - began
