@@ -12,10 +12,12 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Scheduled
 from sqlalchemy.exc import DBAPIError
@@ -151,6 +153,9 @@ class Dispatcher:
         runs = {one.flow_run_id for one in left if one.flow_run_id is not None}
         for run in runs:
             try:
+                found = await self.client.read_flow_run(run)
+                if found.state is not None and found.state.is_paused():
+                    continue  # a person has suspended it: whoever resumes it lets it go on
                 await self.client.set_flow_run_state(
                     run, Scheduled(message="Its worker died; goes on elsewhere."), force=True
                 )
@@ -175,7 +180,7 @@ class Dispatcher:
                 continue
             if run.state is not None and run.state.is_cancelled():
                 await self._hold_cancelled(run_id)
-            elif run.state is None or run.state.is_final() or run.state.is_running():
+            elif run.state is None or _is_left(run.state, at):
                 await self._revive(one for one in waiting if one.flow_run_id == run_id)
 
     async def _hold_cancelled(self, run_id: UUID) -> None:
@@ -209,6 +214,16 @@ class Dispatcher:
                 )
             # Its run is made in the next round.
             await notify(session, CHANNEL_CALLBACKS)
+
+
+def _is_left(state: State[Any], at: datetime) -> bool:
+    """Whether a run whose claim no worker has is in nobody's hands.
+
+    One that waits for its turn is scheduled; a worker that takes it makes it pending, and then runs
+    it at once: if it stays pending, that worker has died in between.
+    """
+    pending_for = at - state.timestamp if state.is_pending() else timedelta()
+    return state.is_final() or state.is_running() or pending_for > FORGOTTEN
 
 
 async def _claims_of(session: AsyncSession, run_id: UUID) -> list[Claim]:

@@ -113,8 +113,8 @@ class Up:
     """For further programs of the same installation, such as ``rackrise hosts list``."""
     prefect_url: str
     gateway_url: str
-    processes: Mapping[str, int]
-    """Process ids by program."""
+    processes: Callable[[], Mapping[str, int]]
+    """Process ids by program, as they are now: one that ended by itself is started again."""
 
 
 @asynccontextmanager
@@ -153,7 +153,7 @@ async def up(place: Place) -> AsyncIterator[Up]:
         await programs.start("worker", [sys.executable, "-m", "cli.main", "worker"])
         await programs.answers("gateway", f"{gateway}/health", PROGRAM_START_SECONDS)
         await programs.ready("worker", place.data / "worker.ready", PROGRAM_START_SECONDS)
-        yield Up(environment, prefect, gateway, programs.ids())
+        yield Up(environment, prefect, gateway, programs.ids)
 
 
 def _environment(place: Place, urls: PostgresUrls) -> dict[str, str]:

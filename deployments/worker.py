@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -23,9 +24,9 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.context import AsyncClientContext, SyncClientContext
-from prefect.exceptions import Pause
+from prefect.exceptions import Abort, Pause
 from prefect.flow_engine import run_flow_async
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Crashed
 from prefect.workers.base import (
     BaseJobConfiguration,
     BaseVariables,
@@ -34,6 +35,8 @@ from prefect.workers.base import (
 )
 
 __all__ = ["POOL", "InProcessWorker"]
+
+_log = logging.getLogger(__name__)
 
 POOL = "rackrise"
 """The work pool's name, and the type of the workers that serve it."""
@@ -178,4 +181,9 @@ async def _to_the_end(flow: Flow[Any, Any], flow_run: FlowRun) -> State[Any] | N
     except Pause as pause:
         # Suspended until somebody resumes it; nothing of it is kept here meanwhile.
         return pause.state
+    except Abort as refusal:
+        # The server does not let it go on, and has its state; like Pause this is no Exception, and
+        # would end the worker with all its other runs.
+        _log.warning("run %s does not go on here: %s", flow_run.name, refusal)
+        return flow_run.state or Crashed(message=str(refusal))
     return state

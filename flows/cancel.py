@@ -6,9 +6,9 @@ from uuid import UUID
 
 from prefect import flow
 
-from flows.travel import Wish, travelling
+from flows.travel import IN_PREFECT, Wish, travelling
 from inventory.arrows import Phase
-from tasks.undo import let_go, list_undone, systems_of, undo_records
+from tasks.undo import undo_everything
 
 __all__ = ["cancel"]
 
@@ -24,12 +24,5 @@ async def cancel(hosts: list[str], company: UUID | None = None) -> None:
         hosts: Full names of the hosts.
         company: Leave empty; Rackrise's dispatcher sets it.
     """
-    async with travelling(Phase.CANCEL, hosts, company, _WISH) as party:
-        going = party
-        for system in await systems_of(party):
-            going = await undo_records(going, system)
-        await list_undone(party)
-        await let_go(going)
-
-
-_WISH = Wish(asked_by="a run started in Prefect")
+    async with travelling(Phase.CANCEL, hosts, company, Wish(asked_by=IN_PREFECT)) as party:
+        await undo_everything(party)

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from prefect import flow
 
-from flows.travel import Wish, travelling
+from flows.travel import IN_PREFECT, Wish, travelling
 from inventory.arrows import Phase
 from tasks.content import remove_unneeded_boot_files
-from tasks.undo import boot_servers_of, let_go, list_undone, systems_of, undo_records
+from tasks.undo import boot_servers_of, undo_everything
 
 __all__ = ["decommission"]
 
@@ -25,14 +25,7 @@ async def decommission(hosts: list[str], company: UUID | None = None) -> None:
         hosts: Full names of the hosts.
         company: Leave empty; Rackrise's dispatcher sets it.
     """
-    async with travelling(Phase.DECOMMISSION, hosts, company, _WISH) as party:
-        going = party
-        for system in await systems_of(party):
-            going = await undo_records(going, system)
-        await list_undone(party)
-        await let_go(going)
+    async with travelling(Phase.DECOMMISSION, hosts, company, Wish(asked_by=IN_PREFECT)) as party:
+        await undo_everything(party)
     for proxy in await boot_servers_of(party):
         await remove_unneeded_boot_files(proxy)
-
-
-_WISH = Wish(asked_by="a run started in Prefect")

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from prefect import flow
 
-from flows.travel import Wish, travelling
+from flows.travel import IN_PREFECT, Wish, travelling
 from inventory.arrows import Needs, Phase
 from tasks.boot import fetch_boot_files, write_boot_configs
 from tasks.candlepin import prepare_subscriptions, remove_consumers
@@ -36,7 +36,7 @@ async def inception(
         name: For a single host: the name that it gets, such as web01; empty keeps its own.
         company: Leave empty; Rackrise's dispatcher sets it.
     """
-    wish = Wish(host_group, name, asked_by="a run started in Prefect")
+    wish = Wish(host_group, name, asked_by=IN_PREFECT)
     async with travelling(Phase.INCEPTION, hosts, company, wish) as party:
         going = await take_addresses(party)
         going = await write_boot_configs(going)

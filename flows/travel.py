@@ -22,7 +22,10 @@ from inventory.needs import needs_of
 from tasks.company import Company, NothingDone, Problem, Traveller, advice
 from tasks.means import means
 
-__all__ = ["Wish", "travelling"]
+__all__ = ["IN_PREFECT", "Wish", "travelling"]
+
+IN_PREFECT = "a run started in Prefect"
+"""Who has asked for what a run orders that no dispatcher made."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ async def give_kickstart(
     if context is None:
         raise Refusal(409, f"{host.name} has no host group, so nobody has said what it is to be")
     text = _render(context, token)
-    shown = kickstarts.without_secrets(text, token, context.group.root_password_hash)
+    group = context.group
+    shown = kickstarts.without_secrets(text, token, group.root_password_hash, group.activation_key)
     await kickstarts.keep(session, build.id, shown, at)
 
     # The installer starts from nothing at each fetch; the limit above keeps that from going on.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from uuid import UUID
 
@@ -14,19 +15,23 @@ from inventory.models import Build, RenderedKickstart
 
 __all__ = ["keep", "last_of_host", "without_secrets"]
 
+_PASSWORDS = re.compile(r"""(pass(?:word|phrase|wd)?=)("[^"]*"|'[^']*'|[^\s'"]+)""", re.IGNORECASE)
+"""Of partitions, boot loaders and kernel options, in whichever part of the site file they stand."""
 _SHORTEST_HASH = 8
 """Shorter is no hash: ``!`` locks the account."""
 
 
-def without_secrets(text: str, token: str, root_password_hash: str) -> str:
+def without_secrets(text: str, token: str, root_password_hash: str, key: str | None) -> str:
     """A kickstart with placeholders for whatever opens a door.
 
     Args:
         text: as it is given to the host.
         token: the build's, from which the others are made.
         root_password_hash: of the host group.
+        key: name of the host group's activation key; who knows it may register.
     """
     secrets = {
+        f"{key},{registration_token(token)}": "[activation key],[registration token]",
         certificate_token(token): "[certificate token]",
         registration_token(token): "[registration token]",
         token: "[token]",
@@ -35,7 +40,7 @@ def without_secrets(text: str, token: str, root_password_hash: str) -> str:
         secrets[root_password_hash] = "[root password]"
     for secret, placeholder in secrets.items():
         text = text.replace(secret, placeholder)
-    return text
+    return _PASSWORDS.sub(r"\1[secret]", text)
 
 
 async def keep(session: AsyncSession, build_id: UUID, text: str, at: datetime) -> None:

@@ -118,7 +118,7 @@ class NothingDone(Exception):
 
     @property
     def passing(self) -> bool:
-        """Whether only our own database was away: nothing is wrong with any host."""
+        """Whether our own database was away for any of them, which says nothing of any host."""
         return any(is_passing(error) for error in self.failed.values())
 
     @property

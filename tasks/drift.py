@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from integrations.errors import OutsideError
-from inventory import hosts
+from inventory import builds, hosts
 from inventory.context import BuildContext, contexts
 from inventory.database import AsyncSession
 from inventory.life import HostState
@@ -88,13 +88,13 @@ async def _host(context: BuildContext, gate: asyncio.Semaphore, *, repair: bool)
 async def _repaired(context: BuildContext, wanted: Wanted, found: Finding) -> Finding:
     if not wanted.exact or not wanted.there:
         return found  # only the host itself can make it
-    m = means()
-    async with m.sessions.begin() as session:
-        host = await hosts.lock_host(session, context.host.id)
-        if host.state is not HostState.IN_OPERATION:
-            return found  # somebody works on it by now
     try:
-        await ensure(context.build.id, wanted.keeper, wanted.record, claimed=False)
+        async with means().sessions.begin() as session:
+            # Locked while we write, or a build of this host could begin and write meanwhile.
+            host = await hosts.lock_host(session, context.host.id)
+            if host.state is not HostState.IN_OPERATION:
+                return found  # somebody works on it by now
+            await ensure(context.build.id, wanted.keeper, wanted.record, claimed=False)
     except OutsideError as error:
         return found.model_copy(update={"words": f"{found.words}; not repaired: {error}"})
     get_run_logger().info("%s: %s %s is put right", found.host, found.system, found.key)
@@ -170,7 +170,12 @@ async def _leak(
                 return []
             words = f"a build that is gone has left {keeper.owner(there)}"
             if repair:
-                await restore(None, keeper, made)
+                async with m.sessions.begin() as session:
+                    build = await session.get_one(Build, last.build_id)
+                    await hosts.lock_host(session, build.host_id)
+                    if await builds.current_build(session, build.host_id) is not None:
+                        return []  # its host is built anew by now, and may need the record
+                    await restore(None, keeper, made)
                 get_run_logger().info("%s: %s is removed: %s", host, last.key, words)
                 return []
         except (OutsideError, Problem) as error:

@@ -53,6 +53,7 @@ async def _check(context: BuildContext) -> Seen:
 def _fault(text: str, version: str) -> str | None:
     try:
         KickstartParser(makeVersion(version)).readKickstartFromString(text)
-    except KickstartError as error:
+    except (KickstartError, ValueError) as error:
+        # The second: a quotation that is not closed is told by shlex, past pykickstart.
         return str(error)
     return None

@@ -292,7 +292,8 @@ async def _kickstart(context: BuildContext, ahead: Ahead | None) -> str:
         text = render_kickstart(values, context.group.kickstart_template)
     except (ValidationError, UnknownTemplate) as error:
         return f"the kickstart cannot be rendered: {error}"
-    new = kickstarts.without_secrets(text, _TOKEN, context.group.root_password_hash)
+    group = context.group
+    new = kickstarts.without_secrets(text, _TOKEN, group.root_password_hash, group.activation_key)
     async with means().sessions() as session:
         last = await kickstarts.last_of_host(session, context.host.id)
     if last is None:

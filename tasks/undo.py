@@ -28,12 +28,9 @@ from tasks.road import Restored, restore
 
 __all__ = [
     "boot_servers_of",
-    "let_go",
-    "list_undone",
-    "systems_of",
+    "undo_everything",
     "undo_former_records",
     "undo_late_writes",
-    "undo_records",
 ]
 
 _MOST = 500
@@ -97,6 +94,15 @@ async def _undo_one(build: UUID | None, host: Host, made: list[Effect]) -> Resto
     say = get_run_logger().warning if restored.left else get_run_logger().info
     say("%s: %s %s", host.name, made[-1].system, restored.words)
     return restored
+
+
+async def undo_everything(company: Company) -> None:
+    """Undo all that is to be undone for these hosts, show it, and let go of those without rest."""
+    going = company
+    for system in await systems_of(company):
+        going = await undo_records(going, system)
+    await list_undone(company)
+    await let_go(going)
 
 
 async def boot_servers_of(company: Company) -> list[str]:

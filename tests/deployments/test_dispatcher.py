@@ -12,7 +12,7 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled, Running
+from prefect.states import Cancelled, Failed, Pending, Running, Suspended
 from sqlmodel import col, select
 
 from deployments import dispatcher as module
@@ -332,3 +332,59 @@ async def test_a_phase_begins_within_seconds_of_what_the_host_told(
         print(f" callback to first task: {', '.join(f'{one:.2f} s' for one in took)}", end=" ")
     # Two seconds are what is asked of an idle machine.
     assert sorted(took)[1] < 6
+
+
+async def test_a_run_that_a_person_has_suspended_waits_until_it_is_resumed(
+    bench: Bench, prefect: Prefect, dispatcher: Dispatcher
+) -> None:
+    await bench.selected(1)
+    await dispatcher.round()
+    (run,) = await prefect.open_runs()
+    (claim,) = await all_claims(bench)
+    dispatcher.running = frozenset
+    async with bench.database.sessions.begin() as session:
+        await claims.renew(session, dispatcher.worker, now() + timedelta(minutes=1))
+        await claims.adopt(session, claim.company, dispatcher.worker, run.id)
+    await prefect.client.set_flow_run_state(run.id, Suspended(timeout_seconds=600), force=True)
+    await dispatcher.round()
+    assert (await prefect.client.read_flow_run(run.id)).state_type is StateType.PAUSED
+    # Its claim is free for whichever worker takes it up again.
+    assert [one.worker for one in await all_claims(bench)] == [None]
+
+
+async def test_what_a_run_of_this_worker_has_left_goes_on(
+    bench: Bench, prefect: Prefect, dispatcher: Dispatcher
+) -> None:
+    """The run has lost the database, and could neither hold its host nor let go of it."""
+    await bench.selected(1)
+    await dispatcher.round()
+    (run,) = await prefect.open_runs()
+    (claim,) = await all_claims(bench)
+    under_way = {run.id}
+    dispatcher.running = lambda: frozenset(under_way)
+    async with bench.database.sessions.begin() as session:
+        await claims.renew(session, dispatcher.worker, now() + timedelta(minutes=1))
+        await claims.adopt(session, claim.company, dispatcher.worker, run.id)
+    await prefect.client.set_flow_run_state(run.id, Running(), force=True)
+    await dispatcher.round()
+    assert [one.worker for one in await all_claims(bench)] == [dispatcher.worker]
+    under_way.clear()
+    await prefect.client.set_flow_run_state(run.id, Failed(), force=True)
+    await dispatcher.round()
+    assert [one.worker for one in await all_claims(bench)] == [None]
+    assert (await prefect.client.read_flow_run(run.id)).state_type is StateType.SCHEDULED
+
+
+async def test_a_run_whose_worker_died_between_taking_it_and_its_first_step_goes_on(
+    bench: Bench, prefect: Prefect, dispatcher: Dispatcher, clock: Clock
+) -> None:
+    """Prefect calls it pending, and no claim says whose it is."""
+    await bench.selected(1)
+    await dispatcher.round()
+    (run,) = await prefect.open_runs()
+    await prefect.client.set_flow_run_state(run.id, Pending(), force=True)
+    await dispatcher.round()
+    assert (await prefect.client.read_flow_run(run.id)).state_type is StateType.PENDING
+    clock.ahead = LATER
+    await dispatcher.round()
+    assert (await prefect.client.read_flow_run(run.id)).state_type is StateType.SCHEDULED

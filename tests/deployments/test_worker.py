@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import StateType
+from prefect.exceptions import Abort
 from prefect.states import AwaitingRetry, Cancelling, Scheduled
 from typer.testing import CliRunner, Result
 
@@ -238,3 +239,27 @@ async def test_plan_and_drift_are_told_at_the_command_line(
         assert "there is no host 'nobody.lab.example'" in unknown.stderr
         told = await rackrise("drift")
         assert told.stdout.strip() == "everything is as it should be", told.stderr
+
+
+async def test_a_run_that_prefect_does_not_let_go_on_leaves_the_worker_at_work(
+    bench: Bench, prefect: Prefect, working: Working, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, other = await bench.selected(1), await bench.selected(2)
+    refused = asyncio.Event()
+
+    async def refuse(*_: object, **__: object) -> None:
+        refused.set()
+        raise Abort("This run has already terminated.")
+
+    async with working() as worker:
+        with monkeypatch.context() as patch:
+            patch.setattr("deployments.worker.run_flow_async", refuse)
+            await asked(prefect, name, group="")
+            async with asyncio.timeout(20):
+                await refused.wait()
+                while worker.running:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        after = await prefect.ended(await asked(prefect, other, group=""))
+        assert after.state is not None
+        assert after.state.is_completed()
+    assert (await bench.host(other)).state is HostState.REBOOTING

@@ -413,7 +413,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flows are called as ``flow.fn``, without Prefect's engine and its half second for a run."""
     phases = (anaconda_build, discovery_intake, first_boot, inception)
-    for module in (*phases, attend, cancel, decommission, drift, plan):
+    for module in (*phases, attend, cancel, decommission, drift, plan, undo):
         for name, one in list(vars(module).items()):
             if isinstance(one, Task):
                 monkeypatch.setattr(module, name, one.fn)

@@ -11,6 +11,7 @@ from sqlmodel import SQLModel, select
 from flows.inception import inception
 from integrations.candlepin import Candlepin
 from inventory import hosts, kickstarts, orders
+from inventory.builds import certificate_token, registration_token
 from inventory.errors import NotReady, UnknownGroup
 from inventory.life import HostState
 from inventory.models import HostGroup, RenderedKickstart, now
@@ -172,8 +173,25 @@ async def test_what_candlepin_lacks_or_has_too_much_of_is_planned(bench: Bench) 
 
 async def test_a_given_kickstart_is_kept_without_its_secrets(bench: Bench) -> None:
     token = "f" * 40
-    text = f"rootpw --iscrypted {HASH}\n%post\ncurl '?token={token}'\n%end\n"
-    kept = kickstarts.without_secrets(text, token, HASH)
-    assert kept == "rootpw --iscrypted [root password]\n%post\ncurl '?token=[token]'\n%end\n"
+    text = f"""rootpw --iscrypted {HASH}
+autopart --encrypted --passphrase="open sesame" --nohome
+bootloader --password=grub.pbkdf2 --append="console=ttyS0 luks.PASSWORD=x"
+register --activationkey 'web,{registration_token(token)}'
+%post
+curl '?token={token}&again={certificate_token(token)}'
+%end
+"""
+    kept = kickstarts.without_secrets(text, token, HASH, "web")
+    assert (
+        kept
+        == """rootpw --iscrypted [root password]
+autopart --encrypted --passphrase=[secret] --nohome
+bootloader --password=[secret] --append="console=ttyS0 luks.PASSWORD=[secret]"
+register --activationkey '[activation key],[registration token]'
+%post
+curl '?token=[token]&again=[certificate token]'
+%end
+"""
+    )
     async with bench.database.sessions() as session:
         assert (await session.exec(select(RenderedKickstart))).all() == []
