@@ -21,13 +21,12 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Scheduled
-from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
 
 from deployments.lease import Lease
 from inventory import builds, claims
 from inventory.arrows import Phase
-from inventory.database import CHANNEL_CALLBACKS, AsyncSession, Sessions, notify
+from inventory.database import CHANNEL_CALLBACKS, DATABASE_ERRORS, AsyncSession, Sessions, notify
 from inventory.due import Due, due, settle_callbacks
 from inventory.life import ForbiddenTransition
 from inventory.listening import Listener
@@ -85,9 +84,9 @@ class Dispatcher:
             asked_at = self.lease.now()
             try:
                 async with self.sessions.begin() as session:
-                    await claims.renew(session, self.worker, self.clock() + LEASE)
+                    await claims.renew(session, self.worker, LEASE)
                 self.lease.renewed(asked_at)
-            except (OSError, DBAPIError) as error:
+            except DATABASE_ERRORS as error:
                 _log.warning("the lease of %s is not renewed: %s", self.worker, error)
             await asyncio.sleep(RENEW_SECONDS)
 
@@ -96,7 +95,7 @@ class Dispatcher:
         while True:
             try:
                 await self.round()
-            except (OSError, DBAPIError, httpx.HTTPError, PrefectHTTPStatusError) as error:
+            except (*DATABASE_ERRORS, httpx.HTTPError, PrefectHTTPStatusError) as error:
                 _log.warning("this round of the dispatcher failed and is repeated: %r", error)
             await listener.wait(ROUND_SECONDS)
 
@@ -172,11 +171,11 @@ class Dispatcher:
     async def _look_after_forgotten(self) -> None:
         """See to claims whose run was cancelled, lost or deleted before a worker took it up."""
         at = self.clock()
-        if self._forgotten_at is not None and at - self._forgotten_at < LOOK:
-            return
+        if self._forgotten_at is not None and timedelta() <= at - self._forgotten_at < LOOK:
+            return  # unless the clock was set back
         self._forgotten_at = at
         async with self.sessions() as session:
-            waiting = await claims.unstarted(session, at - FORGOTTEN)
+            waiting = await claims.unstarted(session, FORGOTTEN, at)
         wanted = sorted({one.flow_run_id for one in waiting if one.flow_run_id is not None})
         for first in range(0, len(wanted), _MOST_RUNS):
             await self._look_into(wanted[first : first + _MOST_RUNS], waiting, at)

@@ -7,6 +7,7 @@ import logging
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from uuid import uuid4
 
 from prefect import get_client
@@ -21,7 +22,6 @@ from deployments.worker import InProcessWorker
 from inventory import claims
 from inventory.database import CHANNEL_CALLBACKS, make_engine, make_sessions
 from inventory.listening import listen
-from inventory.models import now
 from proxy.serve import listening
 from tasks.means import Admission, Means, use
 
@@ -90,7 +90,7 @@ async def work(settings: WorkerSettings) -> None:
         )
         listener = await stack.enter_async_context(listen(url, CHANNEL_CALLBACKS))
         async with sessions.begin() as session:
-            await claims.renew(session, lease, now())
+            await claims.renew(session, lease, timedelta())
         tasks = {
             asyncio.create_task(dispatcher.keep_lease(), name="lease"),
             asyncio.create_task(worker.start(printer=_log.info), name="worker"),
@@ -108,6 +108,6 @@ async def work(settings: WorkerSettings) -> None:
             task.cancel()
         await asyncio.gather(*tasks, rounds, told, return_exceptions=True)
         async with sessions.begin() as session:
-            await claims.renew(session, lease, now())
+            await claims.renew(session, lease, timedelta())
         for task in done - {told}:
             task.result()

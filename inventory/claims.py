@@ -3,15 +3,16 @@
 A claim is written before the flow run is made, so that a crash between the two is seen
 (``unstarted``) and a second run is impossible. A worker takes up the claims of a company
 (``adopt``), renews its lease while it lives, and asks ``still_ours`` before each write: one that
-slept too long finds its claims buried and given to another. A claim that is withdrawn, because a
-person asked for something else, is nobody's to write with; it lives until its run has let go, so
-that nothing is undone while the run may still be writing.
+slept too long finds its claims buried and given to another. Leases go by the database's clock,
+which is one for all workers: one whose own clock is wrong neither buries the living nor outlives
+itself. A claim that is withdrawn, because a person asked for something else, is nobody's to write
+with; it lives until its run has let go, so that nothing is undone while the run may still write.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -204,9 +205,9 @@ async def travelled(session: AsyncSession, company: UUID) -> list[Host]:
     return list(found)
 
 
-async def renew(session: AsyncSession, worker: str, until: datetime) -> None:
-    """Say that a worker lives, at least until then."""
-    lease = insert(WorkerLease).values(name=worker, until=until)
+async def renew(session: AsyncSession, worker: str, lasts: timedelta) -> None:
+    """Say that a worker lives, at least for so long from now."""
+    lease = insert(WorkerLease).values(name=worker, until=sa.func.now() + lasts)
     await session.exec(
         lease.on_conflict_do_update(index_elements=["name"], set_={"until": lease.excluded.until})
     )
@@ -215,11 +216,15 @@ async def renew(session: AsyncSession, worker: str, until: datetime) -> None:
 async def bury(session: AsyncSession, at: datetime) -> list[Claim]:
     """Take the claims from workers whose lease has passed; withdrawn ones end with that.
 
+    Args:
+        session: in the caller's transaction.
+        at: the present, for the record.
+
     Returns:
         These claims, without a worker now, for their runs to be scheduled again.
     """
     lives = sa.exists().where(
-        col(WorkerLease.name) == col(Claim.worker), col(WorkerLease.until) >= at
+        col(WorkerLease.name) == col(Claim.worker), col(WorkerLease.until) >= sa.func.now()
     )
     return await _free(session, sa.and_(col(Claim.worker).is_not(None), ~lives), at)
 
@@ -258,16 +263,17 @@ async def abandoned(
     return await _free(session, whose, at)
 
 
-async def unstarted(session: AsyncSession, older_than: datetime) -> list[Claim]:
-    """Live claims made before a moment that have no flow run, or no worker has taken up.
+async def unstarted(session: AsyncSession, older_than: timedelta, at: datetime) -> list[Claim]:
+    """Live claims that have had no flow run, or that no worker has taken up, for so long.
 
-    One with a flow run may wait for its turn in the engine's queue: ask there.
+    One with a flow run may wait for its turn in the engine's queue: ask there. One that was made
+    after the present was made by a worker whose clock was wrong, and counts as old.
     """
     found = await session.exec(
         select(Claim)
         .where(
             _LIVE,
-            col(Claim.made_at) < older_than,
+            sa.or_(col(Claim.made_at) < at - older_than, col(Claim.made_at) > at),
             sa.or_(col(Claim.flow_run_id).is_(None), col(Claim.worker).is_(None)),
         )
         .order_by(col(Claim.id))

@@ -30,6 +30,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 __all__ = [
     "CHANNEL_CALLBACKS",
+    "DATABASE_ERRORS",
     "AsyncSession",
     "Sessions",
     "is_passing",
@@ -46,6 +47,9 @@ Sessions: TypeAlias = async_sessionmaker[AsyncSession]
 
 CHANNEL_CALLBACKS = "rackrise_callback"
 """Notified when a callback has been kept."""
+
+DATABASE_ERRORS = (DBAPIError, PoolTimeout, asyncpg.PostgresError, OSError)
+"""All that a statement raises, or the connection for it, which SQLAlchemy does not wrap."""
 
 _PASSING = ("08", "40001", "40P01", "53", "57P")
 """Beginnings of PostgreSQL's codes for what passes by itself, or when somebody has seen to it: no

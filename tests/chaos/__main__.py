@@ -20,7 +20,9 @@ def main() -> int:
     parser.add_argument("--budget", type=float, default=1200, help="seconds (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the order (%(default)s)")
     parser.add_argument("--walk", default="", help="only walks that begin so: cancel, inception/3+")
-    parser.add_argument("--only", default="", help="one fault, as a report names it")
+    parser.add_argument(
+        "--only", default="", help="faults whose names, as a report prints them, hold these words"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     given = parser.parse_args()
     report = Report(given.seed)

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -18,6 +19,9 @@ from inventory.database import AsyncSession, Sessions
 __all__ = ["Injector", "Killed", "Kind", "Point", "Where", "kinds_at"]
 
 
+_DAY = timedelta(days=1)
+
+
 class Killed(BaseException):
     """The process is gone: nothing of ours catches it."""
 
@@ -27,6 +31,8 @@ class Kind(StrEnum):
 
     KILLED = "killed"
     SLEPT = "stopped, overtaken, woken"
+    BACK = "clock set back a day"
+    AHEAD = "clock set ahead a day"
     CUT = "database cut off"
     UNANSWERED = "commit unanswered"
     FULL = "database's disk full"
@@ -64,8 +70,9 @@ class Point:
 def kinds_at(point: Point) -> tuple[Kind, ...]:
     """What can go wrong at a point."""
     process = (Kind.KILLED, Kind.SLEPT)
+    clock = (Kind.BACK, Kind.AHEAD)
     if point.where is Where.TRANSACTION:
-        return (*process, *((Kind.UNANSWERED,) if point.after else (Kind.CUT, Kind.FULL)))
+        return (*process, *((Kind.UNANSWERED,) if point.after else (Kind.CUT, Kind.FULL, *clock)))
     if point.after:
         return process
     if point.where is Where.LOOK:
@@ -93,6 +100,8 @@ class Injector:
         self._number = number
         self._kind = kind
         self._asleep = asleep
+        self.skew = timedelta()
+        """By how much this worker's clock is wrong."""
         self.seen: list[Point] = []
         self.struck: Point | None = None
 
@@ -113,6 +122,9 @@ class Injector:
         match self._kind:
             case Kind.KILLED:
                 raise Killed
+            case Kind.BACK | Kind.AHEAD:
+                self.skew = -_DAY if self._kind is Kind.BACK else _DAY
+                return None
             case Kind.SLEPT:
                 if self._asleep is not None:
                     await self._asleep()

@@ -237,6 +237,7 @@ class ChaosSite:
             puppets=_One(self._ca),
             worker=worker,
             lease_holds=lambda: alive.alive,
+            clock=lambda: now() + self.injector.skew,
         )
 
 
@@ -287,8 +288,8 @@ class Worker:
 
     async def _turn(self) -> bool:
         async with self._site.bench.database.sessions.begin() as session:
-            at = now()
-            await claims.renew(session, self.name, at + _HOUR)
+            at = now() + self._site.injector.skew
+            await claims.renew(session, self.name, _HOUR)
             await claims.bury(session, at)
             await claims.abandoned(session, self.name, (), at)
             claimed: dict[Phase, set[UUID]] = {}

@@ -16,9 +16,16 @@ from tests.chaos.faults import Injector, Kind, Point
 from tests.chaos.site import ChaosSite, Worker, retry_held
 from tests.chaos.walks import Walk, states
 
-__all__ = ["Case", "Clean", "Result", "clean", "strike"]
+__all__ = ["Case", "Clean", "Result", "clean", "endless", "strike"]
 
 _RETRIES = 3
+_INSIDE = frozenset(
+    {
+        *(Kind.KILLED, Kind.SLEPT, Kind.BACK, Kind.AHEAD),
+        *(Kind.CUT, Kind.UNANSWERED, Kind.FULL),
+    }
+)
+"""Faults of our own, for which no host may be held."""
 _WAITED_FOR = (CallbackKind.FACTS, CallbackKind.REPORT, CallbackKind.PUPPET_REPORT)
 
 
@@ -143,12 +150,28 @@ async def strike(
     )
 
 
+def endless(case: Case, point: Point, kind: Kind) -> Result:
+    """What is said of a fault after which somebody waits for ever."""
+    return Result(
+        case=str(case),
+        point=point,
+        kind=kind,
+        resumed=False,
+        held=(),
+        why="does not end",
+        repeated=0,
+        same=0,
+        leaked=0,
+        lost=0,
+    )
+
+
 def _why(kind: Kind, point: Point, held: list[str]) -> str:
     """What is untrue about the reasons for which hosts were held."""
     for reason in held:
         if "fault of Rackrise" in reason:
             return f"held for {reason!r}"
-        if kind in (Kind.KILLED, Kind.SLEPT, Kind.CUT, Kind.UNANSWERED, Kind.FULL):
+        if kind in _INSIDE:
             return f"held for {reason!r}, though nothing outside was wrong"
     return ""
 

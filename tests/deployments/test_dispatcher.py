@@ -283,7 +283,7 @@ async def test_the_runs_of_a_dead_worker_are_scheduled_for_the_living(
     (run,) = await prefect.open_runs()
     (claim,) = await all_claims(bench)
     async with bench.database.sessions.begin() as session:
-        await claims.renew(session, "dead/1", now() - timedelta(seconds=1))
+        await claims.renew(session, "dead/1", timedelta(seconds=-1))
         await claims.adopt(session, claim.company, "dead/1", run.id)
     await prefect.client.set_flow_run_state(run.id, Running(), force=True)
     await dispatcher.round()
@@ -299,7 +299,7 @@ async def test_the_runs_of_a_living_worker_are_left_alone(
     (run,) = await prefect.open_runs()
     (claim,) = await all_claims(bench)
     async with bench.database.sessions.begin() as session:
-        await claims.renew(session, "slow/1", now() + timedelta(minutes=5))
+        await claims.renew(session, "slow/1", timedelta(minutes=5))
         await claims.adopt(session, claim.company, "slow/1", run.id)
     await prefect.client.set_flow_run_state(run.id, Running(), force=True)
     clock.ahead = LATER
@@ -343,7 +343,7 @@ async def test_a_run_that_a_person_has_suspended_waits_until_it_is_resumed(
     (claim,) = await all_claims(bench)
     dispatcher.running = frozenset
     async with bench.database.sessions.begin() as session:
-        await claims.renew(session, dispatcher.worker, now() + timedelta(minutes=1))
+        await claims.renew(session, dispatcher.worker, timedelta(minutes=1))
         await claims.adopt(session, claim.company, dispatcher.worker, run.id)
     await prefect.client.set_flow_run_state(run.id, Suspended(timeout_seconds=600), force=True)
     await dispatcher.round()
@@ -363,7 +363,7 @@ async def test_what_a_run_of_this_worker_has_left_goes_on(
     under_way = {run.id}
     dispatcher.running = lambda: frozenset(under_way)
     async with bench.database.sessions.begin() as session:
-        await claims.renew(session, dispatcher.worker, now() + timedelta(minutes=1))
+        await claims.renew(session, dispatcher.worker, timedelta(minutes=1))
         await claims.adopt(session, claim.company, dispatcher.worker, run.id)
     await prefect.client.set_flow_run_state(run.id, Running(), force=True)
     await dispatcher.round()

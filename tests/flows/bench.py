@@ -318,7 +318,7 @@ class Bench(Ledger):
         company = Company(id=uuid4(), phase=Phase.INCEPTION, travellers=tuple(travellers))
         at, worker = now(), self.means.worker
         async with self.database.sessions.begin() as session:
-            await claims.renew(session, worker, at + timedelta(hours=1))
+            await claims.renew(session, worker, timedelta(hours=1))
             await session.exec(sa.delete(Claim))
             await claims.claim(session, company.phase, company.builds, company=company.id, at=at)
             await claims.adopt(session, company.id, worker, uuid4())

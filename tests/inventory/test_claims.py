@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -86,10 +87,10 @@ async def test_a_worker_whose_lease_has_passed_loses_its_claims_and_cannot_write
         await claims.claim(session, Phase.INCEPTION, ids[2:], company=alive, at=later(0))
         await claims.adopt(session, dead, "dead/1", RUN)
         await claims.adopt(session, alive, "alive/1", RUN)
-        await claims.renew(session, "dead/1", later(30))
-        await claims.renew(session, "alive/1", later(30))
+        await claims.renew(session, "dead/1", timedelta(seconds=30))
+        await claims.renew(session, "alive/1", timedelta(seconds=30))
         assert await claims.bury(session, later(30)) == []
-        await claims.renew(session, "alive/1", later(60))
+        await claims.renew(session, "dead/1", timedelta(seconds=-1))
         freed = await claims.bury(session, later(31))
         assert {one.build_id for one in freed} == set(ids[:2])
         assert {one.worker for one in freed} == {None}
@@ -128,6 +129,21 @@ async def test_claims_without_a_run_or_a_worker_are_found_after_a_while(
             await claims.claim(session, Phase.INCEPTION, [build.id], company=company, at=later(0))
         await claims.set_flow_run(session, companies[1], RUN)
         await claims.adopt(session, companies[2], "w/1", RUN)
-        assert await claims.unstarted(session, later(0)) == []
-        found = await claims.unstarted(session, later(1))
+        assert await claims.unstarted(session, timedelta(seconds=5), later(5)) == []
+        found = await claims.unstarted(session, timedelta(seconds=5), later(6))
         assert [one.company for one in found] == companies[:2]
+        # They were made by a worker whose clock was ahead.
+        found = await claims.unstarted(session, timedelta(seconds=5), later(-9))
+        assert [one.company for one in found] == companies[:2]
+
+
+async def test_a_worker_whose_clock_is_wrong_buries_nobody_that_lives(
+    database: Database, builds: list[Build]
+) -> None:
+    company, ids = uuid4(), [builds[0].id]
+    async with database.sessions.begin() as session:
+        await claims.claim(session, Phase.INCEPTION, ids, company=company, at=later(0))
+        await claims.adopt(session, company, "w/1", RUN)
+        await claims.renew(session, "w/1", timedelta(seconds=30))
+        for seconds in (-(10**6), 10**6):
+            assert await claims.bury(session, later(seconds)) == []
