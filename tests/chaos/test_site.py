@@ -5,53 +5,28 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
 from collections import Counter
 from ipaddress import IPv4Address
 
-import psutil
 import pytest
 from sqlmodel import col, select
 
-from deployments.up import Up, up
+from deployments.up import up
 from inventory.database import Sessions, make_engine, make_sessions
-from inventory.models import Callback, CallbackKind, Claim, Effect, EffectState
-from inventory.overview import fleet
+from inventory.models import Callback, CallbackKind, Effect, EffectState
 from lab.demo import data_directory
 from lab.process import until
 from lab.simulated import Pace, SimulatedSite, simulated_site
+from tests.chaos.programs import MARK, kill, left_behind, live, reasons, started_again, states
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 SEED = 6
 HOSTS = 12
 PACE = Pace(firmware=(0.5, 2), discovery=(0, 1), install=(1, 6), boot=(0, 1))
-KILLS = ("worker", "gateway", "prefect", "worker", "gateway", "worker")
+KILLS = ("worker", "gateway", "prefect", "postgres", "worker", "gateway", "postgres", "worker")
 """Programs in the order of their deaths; each is started again by ``rackrise up`` itself."""
 SECONDS = 240.0
-MARK = "RACKRISE_CHAOS_MARK"
-
-
-async def states(sessions: Sessions) -> Counter[str]:
-    """How many hosts are where."""
-    async with sessions() as session:
-        return Counter(one.state for one in await fleet(session))
-
-
-async def kill(here: Up, name: str) -> int:
-    """End a program as a power cut would; returns the id that it had."""
-    pid = here.processes()[name]
-    os.kill(pid, signal.SIGKILL)
-    return pid
-
-
-async def started_again(here: Up, name: str, before: int) -> None:
-    """Wait until ``up`` has put another one in its place."""
-
-    async def there() -> bool:
-        return here.processes()[name] != before
-
-    await until(there, what=f"{name} is started again", deadline=60, every=0.1)
 
 
 async def test_all_hosts_arrive_though_every_program_is_killed_on_the_way(
@@ -72,8 +47,8 @@ async def test_all_hosts_arrive_though_every_program_is_killed_on_the_way(
                 await host.power_on()
             for name in KILLS:
                 await asyncio.sleep(chance.uniform(0.5, 4))
-                was = await kill(here, name)
                 print(f"{name} killed while {dict(await states(sessions))}")
+                was = await kill(here, name)
                 await started_again(here, name, was)
 
             async def arrived() -> bool:
@@ -88,19 +63,6 @@ async def test_all_hosts_arrive_though_every_program_is_killed_on_the_way(
             await judge(site, sessions)
             await engine.dispose()
     assert left_behind(mark) == []
-
-
-async def live(sessions: Sessions) -> list[str]:
-    """The claims that nobody has ended, and who has them."""
-    async with sessions() as session:
-        found = await session.exec(select(Claim).where(col(Claim.ended_at).is_(None)))
-        return [f"{one.phase} by {one.worker}, run {one.flow_run_id}" for one in found]
-
-
-async def reasons(sessions: Sessions) -> list[str]:
-    """Why hosts are held."""
-    async with sessions() as session:
-        return [f"{one.name}: {one.held_reason}" for one in await fleet(session)]
 
 
 async def judge(site: SimulatedSite, sessions: Sessions) -> None:
@@ -122,15 +84,3 @@ async def judge(site: SimulatedSite, sessions: Sessions) -> None:
             col(Callback.handled_at).is_(None), col(Callback.kind) == CallbackKind.REPORT
         )
         assert (await session.exec(waiting)).all() == []
-
-
-def left_behind(mark: str) -> list[str]:
-    """What still runs of all that was started here."""
-    found = []
-    for one in psutil.process_iter():
-        try:
-            if one.pid != os.getpid() and one.environ().get(MARK) == mark:
-                found.append(" ".join(one.cmdline()))
-        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue
-    return found

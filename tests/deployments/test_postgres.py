@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from deployments import postgres
@@ -47,6 +50,38 @@ async def test_both_databases_answer_and_what_is_written_survives_a_restart(stat
         assert await ask(urls.rackrise, "SHOW fsync") == "off"
         assert await ask(urls.rackrise, "SELECT answer FROM kept") == 42
     assert not (urls.socket_directory / "postmaster.pid").exists()
+
+
+async def test_a_server_that_was_killed_is_started_again_with_all_that_it_had(state: Path) -> None:
+    async with embedded_postgres(state / "db") as urls:
+        await ask(urls.rackrise, "CREATE TABLE kept AS SELECT 42 AS answer")
+        pid_file = urls.socket_directory / "postmaster.pid"
+        os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
+        answer: object = None
+        async with asyncio.timeout(30):
+            while answer is None:
+                try:
+                    answer = await ask(urls.rackrise, "SELECT answer FROM kept")
+                except (OSError, asyncpg.PostgresError):
+                    await asyncio.sleep(0.1)
+    assert answer == 42
+    assert not pid_file.exists()
+
+
+async def test_a_server_that_was_killed_at_the_end_is_no_fault(state: Path) -> None:
+    async with embedded_postgres(state / "db") as urls:
+        pid = int((urls.socket_directory / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+    assert "postgres" not in names_below(state)
+
+
+def names_below(directory: Path) -> set[str]:
+    """Programs that run there."""
+    found = set()
+    for one in psutil.process_iter(["name", "cwd"]):
+        if Path(one.info["cwd"] or "/").is_relative_to(directory):
+            found.add(one.info["name"])
+    return found
 
 
 def modes(*starts: Path) -> dict[Path, int]:
