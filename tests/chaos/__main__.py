@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -28,9 +29,18 @@ def main() -> int:
     report = Report(given.seed)
     with TemporaryDirectory(prefix="chaos-") as directory:
         files = [Path(directory) / str(part) for part in range(given.jobs)]
+        # Cut off by a time-out we end our parts, which end the servers that they have started.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         # Sessions of their own, for the sake of the fixtures: database, doubles, Prefect's server.
         running = [_start(given, part, file) for part, file in enumerate(files)]
-        said = [one.communicate()[0] for one in running]
+        try:
+            said = [one.communicate()[0] for one in running]
+        except KeyboardInterrupt:
+            for one in running:
+                one.send_signal(signal.SIGINT)
+            for one in running:
+                one.communicate()
+            return 130
         for file, words in zip(files, said, strict=True):
             if not file.exists():
                 print(words)

@@ -38,6 +38,7 @@ from tasks.company import NothingDone, Problem
 from tasks.content import remove_unneeded_pins
 from tasks.credentials import PulpCredentials
 from tasks.means import Pulps, use
+from tasks.plan import Change, plan_hosts
 from tests.elsewhere import Elsewhere, living_elsewhere
 from tests.flows.bench import Bench
 from tests.integrations.pulp.sites import SITES, STRANGER, Site, create_repository, new_name
@@ -136,6 +137,34 @@ async def content(bench: Bench, served: Elsewhere[Site]) -> AsyncIterator[Conten
     served.site.mend()
     await served.do(upstream.held.set)
     await bench.means.pulps.close()  # type: ignore[attr-defined]
+
+
+async def test_a_plan_says_what_would_be_pinned_and_pins_nothing(content: Content) -> None:
+    await sync_content()
+    name = await content.bench.discovered(2)
+
+    async def planned() -> tuple[Change, str]:
+        (plan,) = await plan_hosts.fn([name], "plain", "web02")
+        (line,) = (one for one in plan.lines if one.system == "Pulp")
+        assert f"rackrise-pins/ks/{content.name}/" in plan.kickstart
+        return line.change, line.words
+
+    change, words = await planned()
+    assert change is Change.LEAVE
+    assert "to be pinned at rackrise-pins/" in words
+    assert await content.pins() == {}
+    await inception(hosts=[await content.bench.selected(1)])
+    before = await content.pins()
+    assert "pinned already" in (await planned())[1]
+    assert await content.pins() == before
+
+
+async def test_a_plan_of_a_tree_that_pulp_does_not_have_says_so(content: Content) -> None:
+    name = await content.bench.discovered(1)
+    (plan,) = await plan_hosts.fn([name], "plain", "web01")
+    assert plan.lines[0].change is Change.UNKNOWN
+    assert f"ks/{content.name}" in plan.lines[0].words
+    assert not plan.can_be_done
 
 
 async def test_a_build_installs_from_a_pin_on_what_is_published(content: Content) -> None:

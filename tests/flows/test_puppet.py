@@ -43,6 +43,7 @@ from tasks.attend import hold_overdue
 from tasks.certificates import clean_certificates, settle_certificates
 from tasks.company import Company, NothingDone
 from tasks.means import use
+from tasks.plan import Change, Line, plan_hosts
 from tasks.puppet import collect_reports
 from tests.elsewhere import Elsewhere, living_elsewhere
 from tests.flows.bench import Bench
@@ -175,6 +176,24 @@ async def test_what_a_former_life_has_left_is_cleaned(world: Puppeted, signed: b
     assert made.before["state"] == ("signed" if signed else "requested")
     # Again, after a crash: nothing is there, which is what is wanted.
     await clean_certificates.fn(await world.company())
+
+
+async def test_a_plan_says_what_would_be_cleaned_and_cleans_nothing(world: Puppeted) -> None:
+    await at(world, HostState.SELECTED)
+
+    async def planned() -> Line:
+        (plan,) = await plan_hosts.fn([world.name], "", "")
+        (line,) = (one for one in plan.lines if one.system == "Puppet CA")
+        return line
+
+    line = await planned()
+    assert (line.change, line.key) == (Change.LEAVE, world.name)
+    await world.asks(None)
+    await world.ca.sign(world.name)
+    line = await planned()
+    assert line.change is Change.REMOVE
+    assert "former life" in line.words
+    assert await world.state() is CertificateState.SIGNED
 
 
 async def test_what_the_host_has_asked_for_in_this_life_is_left_alone(world: Puppeted) -> None:

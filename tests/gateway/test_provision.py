@@ -5,6 +5,7 @@ from httpx import AsyncClient
 from pykickstart.parser import KickstartParser
 from pykickstart.version import makeVersion
 
+from inventory import kickstarts
 from inventory.arrows import Evidence
 from inventory.builds import close_build, resume
 from inventory.life import HostState
@@ -47,6 +48,11 @@ async def test_the_kickstart_is_given_and_noted(world: World, client: AsyncClien
     assert "192.0.2.77" in steps[20].seen
     (callback,) = await world.callbacks()
     assert callback.kind is CallbackKind.KICKSTART
+    async with world.database.sessions() as session:
+        kept = await kickstarts.last_of_host(session, host.id)
+    assert kept is not None
+    assert token(1) not in kept
+    assert kept == text.replace(token(1), "[token]")
 
 
 async def test_a_kickstart_is_not_kept_by_anybody_on_the_way(
