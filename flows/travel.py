@@ -139,7 +139,7 @@ async def _ready(
             continue
         if host.state is HostState.HELD and await orders.phase_to_resume(session, build) is phase:
             await orders.resume(session, host, build, at=m.clock())
-        if host.state in orders.STATES_OF[phase]:
+        if await orders.may_run(session, host, build, phase):
             ready.append(build.id)
     return ready
 
@@ -170,6 +170,10 @@ async def _hold(
     """Hold hosts, each with its own reason; or give their builds up, if their group says so."""
     m = means()
     async with m.sessions.begin() as session:
+        # Hosts before claims, and in one order, as whoever cancels or retries them locks them.
+        of_builds = select(Build.host_id).where(col(Build.id).in_(faults))
+        for host_id in sorted(await session.exec(of_builds)):
+            await hosts.lock_host(session, host_id)
         ours = await claims.still_ours(session, faults, party.id, m.worker)
         for build_id in ours:
             build = await session.get_one(Build, build_id)
@@ -190,7 +194,8 @@ async def _hold(
                 )
             except (ForbiddenTransition, NotReady) as error:
                 get_run_logger().warning("not held: %s", error)
-    await _end(party)
+        # With that, or a worker that dies in between would leave hosts both held and under way.
+        await _let_go(session, party)
 
 
 async def _undoes(session: AsyncSession, phase: Phase, build: Build) -> bool:
@@ -201,11 +206,15 @@ async def _undoes(session: AsyncSession, phase: Phase, build: Build) -> bool:
 
 
 async def _end(party: Company) -> None:
+    async with means().sessions.begin() as session:
+        await _let_go(session, party)
+
+
+async def _let_go(session: AsyncSession, party: Company) -> None:
     m = means()
-    async with m.sessions.begin() as session:
-        await claims.let_go(session, party.builds, party.id, m.worker, m.clock())
-        # A callback that came meanwhile has waited for this.
-        await notify(session, CHANNEL_CALLBACKS)
+    await claims.let_go(session, party.builds, party.id, m.worker, m.clock())
+    # A callback that came meanwhile has waited for this.
+    await notify(session, CHANNEL_CALLBACKS)
 
 
 async def _list_travellers(party: Company) -> None:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
+from inventory import claims
 from inventory.arrows import ARROWS, Needs
 from inventory.database import AsyncSession
 from inventory.errors import BuildOpen
@@ -164,6 +165,23 @@ async def any_again(session: AsyncSession, build_ids: Collection[UUID]) -> bool:
     return found.first() is not None
 
 
+async def since_operation(session: AsyncSession, build: Build) -> set[UUID]:
+    """A build and those before it, back to the last that went into operation."""
+    good = (
+        select(sa.func.coalesce(sa.func.max(Build.generation), 0))
+        .where(col(Build.host_id) == build.host_id, col(Build.outcome) == BuildOutcome.IN_OPERATION)
+        .scalar_subquery()
+    )
+    found = await session.exec(
+        select(Build.id).where(
+            col(Build.host_id) == build.host_id,
+            col(Build.generation) > good,
+            col(Build.generation) <= build.generation,
+        )
+    )
+    return set(found)
+
+
 async def lock_build(session: AsyncSession, build_id: UUID) -> Build:
     """Lock a build until the end of the transaction, and read it as it is now."""
     found = await session.exec(
@@ -205,7 +223,7 @@ async def hold(
     """Stop a host until a person has seen to it.
 
     A host that is held already keeps where it came from and gets the newer reason. Its deadline
-    stays: whoever resumes it sets the next one.
+    stays: whoever resumes it sets the next one. The run that it travels in writes nothing more.
 
     Args:
         session: in the caller's transaction.
@@ -225,6 +243,8 @@ async def hold(
         host.state, host.state_since = target, at
     build.held_step, build.held_reason, build.held_advice = step, reason, advice
     await session.flush()
+    # A run that went on would call done what a held host was spared.
+    await claims.withdraw(session, build.id, at)
 
 
 async def resume(session: AsyncSession, build: Build, at: datetime) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "claim",
     "end",
     "held_by",
+    "is_held",
     "let_go",
     "renew",
     "set_flow_run",
@@ -190,6 +191,12 @@ async def held_by(session: AsyncSession, build_id: UUID, worker: str) -> bool:
         .with_for_update(read=True)
     )
     return held.one_or_none() is not None
+
+
+async def is_held(session: AsyncSession, build_id: UUID) -> bool:
+    """Whether somebody has a live claim on a build, or has not let go of a withdrawn one."""
+    held = await session.exec(select(Claim.id).where(col(Claim.build_id) == build_id, _LIVE))
+    return held.first() is not None
 
 
 async def travelled(session: AsyncSession, company: UUID) -> list[Host]:

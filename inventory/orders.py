@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from inventory import builds, callbacks, claims, hosts, steps
+from inventory import builds, callbacks, claims, effects, hosts, steps
 from inventory.arrows import PROFILED, Evidence, Phase, arrow
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
 from inventory.errors import InventoryError, NotReady, UnknownGroup
@@ -36,6 +36,7 @@ __all__ = [
     "group_named",
     "has_spoken",
     "held_at",
+    "may_run",
     "phase_to_resume",
     "provision",
     "rebuild",
@@ -112,6 +113,10 @@ async def provision(
     match host.state:
         case HostState.DISCOVERED if build is not None:
             await hosts.move(session, host, Event.SELECT, at)
+        case HostState.HELD if build is not None and await _begins_anew(
+            session, host, build, group, name
+        ):
+            build = await _supersede(session, host, build, group, asked_by=asked_by, at=at)
         case HostState.HELD if build is not None and _before_reboot(build):
             came_from = build.held_from
             await resume(session, host, build, at=at)
@@ -150,6 +155,37 @@ async def _select(
         at=at,
     )
     return build
+
+
+async def _begins_anew(
+    session: AsyncSession, host: Host, build: Build, group: HostGroup, name: str | None
+) -> bool:
+    """Whether a host held before its reboot is to be something else than what was made for it.
+
+    Its steps that are done would be passed over, and it would start as what it was to be before.
+    """
+    if not _before_reboot(build):
+        return False
+    same = await _full_name(session, host, group, name) == host.name
+    if same and build.host_group_id == group.id:
+        return False
+    return bool(await effects.of_build(session, build.id))
+
+
+async def _supersede(
+    session: AsyncSession,
+    host: Host,
+    build: Build,
+    group: HostGroup,
+    *,
+    asked_by: str,
+    at: datetime,
+) -> Build:
+    """Open the next build of a held host; it takes over what the held one has made."""
+    await claims.withdraw(session, build.id, at)
+    await builds.close_build(session, build, BuildOutcome.SUPERSEDED, at)
+    await hosts.move(session, host, Event.REBUILD, at)
+    return await builds.open_build(session, host, group=group, asked_by=asked_by, at=at)
 
 
 def _before_reboot(build: Build) -> bool:
@@ -200,8 +236,29 @@ async def has_spoken(session: AsyncSession, build: Build) -> bool:
     return all([await callbacks.latest(session, build.id, kind) for kind in kinds])
 
 
+async def may_run(session: AsyncSession, host: Host, build: Build, phase: Phase) -> bool:
+    """Whether a phase that a person has started has anything to do for a host where it is.
+
+    An installer at work still needs its boot configuration, and a system that has not reported
+    cannot be judged.
+    """
+    match phase:
+        case Phase.ANACONDA if host.state is HostState.INSTALLING:
+            return False
+        case Phase.FIRST_BOOT if not await has_spoken(session, build):
+            return False
+    return host.state in STATES_OF[phase]
+
+
 async def resume(session: AsyncSession, host: Host, build: Build, *, at: datetime) -> None:
-    """Put a held host back to where it was; one that we wait for gets its whole time again."""
+    """Put a held host back to where it was; one that we wait for gets its whole time again.
+
+    Raises:
+        NotReady: its run has still to let go of it; nothing else could travel with it until then.
+    """
+    if await claims.is_held(session, build.id):
+        need = "the run that it travelled in has not let go of it yet: try again in a few seconds"
+        raise NotReady(host.name, host.state, need)
     await builds.resume(session, build, at)
     if build.host_group_id is not None and host.state in WAITS_FOR_HOST:
         group = await session.get_one(HostGroup, build.host_group_id)
@@ -328,10 +385,7 @@ async def rebuild(
     if host.state is HostState.HELD and build is not None and not _before_reboot(build):
         if build.held_from in _LEAVING:
             raise NotReady(host.name, host.state, "what it had is being undone: retry that first")
-        await claims.withdraw(session, build.id, at)
-        await builds.close_build(session, build, BuildOutcome.SUPERSEDED, at)
-        await hosts.move(session, host, Event.REBUILD, at)
-        build = await builds.open_build(session, host, group=group, asked_by=asked_by, at=at)
+        build = await _supersede(session, host, build, group, asked_by=asked_by, at=at)
         return await _select(session, host, build, group, name=None, asked_by=asked_by, at=at)
     return await provision(session, host, group, name=None, asked_by=asked_by, at=at)
 

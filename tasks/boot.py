@@ -272,24 +272,29 @@ async def _rely_on(
 @task(**step("End network installation (28, 29)"))
 async def end_network_installation(company: Company) -> Company:
     """Send the host to its own disk, or leave it to the default, as its group wants."""
-    return await each(company, (28, 29), _end)
+    going = await each(company, (28, 29), _end)
+    # Apart from the steps: where these are done already, the host would stay where it is for ever.
+    return await each(going, (), _await_first_boot)
 
 
 async def _end(context: BuildContext) -> Seen:
-    m = means()
     keeper = boot_config_keeper(context.tftp_proxy, context.subnet)
     local = desired.local_boot(context)
     if local is not None:
         words = await ensure(context.build.id, keeper, local)
-        seen = Seen(f"local boot, {words}")
-    else:
-        loader = Loader(context.group.loader)
-        empty = BootConfig(loader=loader, mac=context.interface.mac, text="")
-        seen = Seen(await withdraw(context.build.id, keeper, empty))
+        return Seen(f"local boot, {words}")
+    loader = Loader(context.group.loader)
+    empty = BootConfig(loader=loader, mac=context.interface.mac, text="")
+    return Seen(await withdraw(context.build.id, keeper, empty))
+
+
+async def _await_first_boot(context: BuildContext) -> Seen:
+    m = means()
     async with m.sessions.begin() as session:
         host = await hosts.lock_host(session, context.build.host_id)
+        await require_claim(session, context.build.id)
         if host.state is HostState.INSTALLED:
             await hosts.move(session, host, Event.NETBOOT_ENDED, m.clock())
             build = await builds.lock_build(session, context.build.id)
             build.deadline = m.clock() + timedelta(minutes=context.group.first_boot_minutes)
-    return seen
+    return Seen("its first boot is waited for")

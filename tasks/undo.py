@@ -49,9 +49,13 @@ def _records(found: Iterable[Effect]) -> list[list[Effect]]:
 
 
 async def _standing(session: AsyncSession, company: Company, build: Build) -> list[Effect]:
-    """What is to be undone: of this build, or of all builds of a host that leaves."""
-    only = build.id if company.phase is Phase.CANCEL else None
-    return await effects.standing(session, build.host_id, only)
+    """What is to be undone: since it was last in operation, or of all its life if it leaves."""
+    found = await effects.standing(session, build.host_id)
+    if company.phase is not Phase.CANCEL:
+        return found
+    # With what held builds have made that this one took over.
+    given_up = await builds.since_operation(session, build)
+    return [one for one in found if one.build_id in given_up]
 
 
 async def systems_of(company: Company) -> list[str]:
