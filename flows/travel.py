@@ -131,7 +131,10 @@ async def _ready(
         chosen, wish = again, Wish()
     else:
         chosen = [await hosts.named(session, name) for name in named]
+    called_off = await claims.called_off(session, company)
     for host in chosen:
+        if host.id in called_off:
+            continue
         if wish.asked_by:
             await _grant(session, phase, host, wish)
         build = await builds.current_build(session, host.id)

@@ -27,6 +27,7 @@ __all__ = [
     "abandoned",
     "adopt",
     "bury",
+    "called_off",
     "claim",
     "end",
     "held_by",
@@ -210,6 +211,23 @@ async def travelled(session: AsyncSession, company: UUID) -> list[Host]:
         .distinct()
     )
     return list(found)
+
+
+async def called_off(session: AsyncSession, company: UUID) -> set[int]:
+    """Ids of hosts that were held or given up before any worker took up a company's claim on them.
+
+    The run that was made for them is not a person's wish that they go on.
+    """
+    found = await session.exec(
+        select(Build.host_id)
+        .join(Claim, col(Claim.build_id) == col(Build.id))
+        .where(
+            col(Claim.company) == company,
+            col(Claim.withdrawn_at).is_not(None),
+            col(Claim.worker).is_(None),
+        )
+    )
+    return set(found)
 
 
 async def renew(session: AsyncSession, worker: str, lasts: timedelta) -> None:

@@ -118,6 +118,20 @@ async def test_a_host_that_is_held_under_way_is_let_go_of_before_it_can_be_retri
     assert (await bench.host(name)).state is not HostState.HELD
 
 
+async def test_a_run_that_has_not_begun_does_not_let_a_host_go_on_that_is_held_meanwhile(
+    bench: Bench,
+) -> None:
+    name = await bench.selected(1)
+    company = await claimed(bench, name, Phase.INCEPTION)
+    await bench.hold(name, step=7)
+    assert await live_claims(bench) == []
+    await inception.fn(hosts=[name], company=company)
+    assert (await bench.host(name)).state is HostState.HELD
+    await bench.retry(name)
+    await inception.fn(hosts=[name], company=await bench.company(name))
+    assert (await bench.host(name)).state is HostState.REBOOTING
+
+
 async def held_with_its_records(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> str:
     """A host that is held when all but its restart is done; its name."""
     name = await bench.selected(1)
