@@ -128,7 +128,7 @@ class Dispatcher:
         return claimed
 
     async def _start(self) -> None:
-        """Create a run for each company that has none."""
+        """Create a run for each company that has none; a refused one keeps no other waiting."""
         async with self.sessions() as session:
             rows = await session.exec(
                 select(Claim.company, Claim.phase, Host.name)
@@ -140,18 +140,32 @@ class Dispatcher:
             companies: dict[UUID, tuple[Phase, list[str]]] = {}
             for company, phase, name in rows:
                 companies.setdefault(company, (Phase(phase), []))[1].append(name)
+        created, missing = False, set[Phase]()
         for company, (phase, names) in companies.items():
-            run = await self.client.create_flow_run_from_deployment(
-                self.deployments[phase],
-                name=f"{phase.value} · {names[0] if len(names) == 1 else f'{len(names)} hosts'}",
-                parameters={"hosts": names, "company": str(company)},
-                tags=[f"host:{names[0]}"] if len(names) == 1 else [],
-                idempotency_key=str(company),
-            )
-            async with self.sessions.begin() as session:
-                await claims.set_flow_run(session, company, run.id)
-        if companies:
+            if phase in missing:
+                continue
+            try:
+                await self._create_run(company, phase, names)
+                created = True
+            except PrefectHTTPStatusError as error:
+                if not error.response.is_client_error:
+                    raise
+                if error.response.status_code == httpx.codes.NOT_FOUND:
+                    missing.add(phase)
+                _log.warning("hosts wait for their run of %s: %s", phase, _refusal(error))
+        if created:
             await self.created()
+
+    async def _create_run(self, company: UUID, phase: Phase, names: list[str]) -> None:
+        run = await self.client.create_flow_run_from_deployment(
+            self.deployments[phase],
+            name=f"{phase.value} · {names[0] if len(names) == 1 else f'{len(names)} hosts'}",
+            parameters={"hosts": names, "company": str(company)},
+            tags=[f"host:{names[0]}"] if len(names) == 1 else [],
+            idempotency_key=str(company),
+        )
+        async with self.sessions.begin() as session:
+            await claims.set_flow_run(session, company, run.id)
 
     async def _revive(self, left: Iterable[Claim]) -> None:
         runs = {one.flow_run_id for one in left if one.flow_run_id is not None}
@@ -244,6 +258,16 @@ def _is_left(state: State[Any], at: datetime) -> bool:
     """
     passing = state.is_pending() or state.is_running() or state.is_cancelling()
     return state.is_final() or (passing and at - state.timestamp > FORGOTTEN)
+
+
+def _refusal(error: PrefectHTTPStatusError) -> str:
+    """Why Prefect makes no run of a deployment, and what a person can do about it."""
+    if error.response.status_code == httpx.codes.NOT_FOUND:
+        return (
+            "its deployment was deleted in Prefect; "
+            "restart the workers, which register their deployments again"
+        )
+    return f"Prefect refuses it: {error}"
 
 
 def _is_unwanted(state: State[Any]) -> bool:

@@ -17,6 +17,7 @@ from prefect.states import Cancelled, Cancelling, Failed, Pending, Running, Susp
 from sqlmodel import col, select
 
 from deployments import dispatcher as module
+from deployments.catalogue import register
 from deployments.dispatcher import Dispatcher
 from inventory import claims, hosts, orders
 from inventory.arrows import Phase
@@ -312,6 +313,38 @@ async def test_a_run_whose_worker_died_before_it_took_up_its_hosts_goes_on(
     clock.ahead = LATER
     await dispatcher.round()
     assert (await prefect.client.read_flow_run(run.id)).state_type is StateType.SCHEDULED
+
+
+async def test_a_deleted_deployment_keeps_no_other_phase_from_its_runs(
+    bench: Bench,
+    prefect: Prefect,
+    dispatcher: Dispatcher,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await bench.selected(1)
+    await dispatcher.round()
+    (dead,) = await prefect.open_runs()
+    await taken_up_by_the_dead(bench, dead)
+    await becomes(prefect, dead, Running())
+    monkeypatch.setattr(module, "MOST_TOGETHER", 1)
+    lost = [await bench.discovered(number) for number in (2, 3)]
+    for name in lost:
+        await bench.told(name, CallbackKind.FACTS)
+    other = await bench.at(4, HostState.INSTALLED)
+    await bench.told(other, CallbackKind.BUILT)
+    await prefect.client.delete_deployment(prefect.registered.phases[Phase.DISCOVERY])
+    await dispatcher.round()
+    assert (await prefect.client.read_flow_run(dead.id)).state_type is StateType.SCHEDULED
+    assert [names_in(run) for run in await prefect.open_runs() if run.id != dead.id] == [[other]]
+    (told,) = [one.getMessage() for one in caplog.records if "deployment" in one.getMessage()]
+    assert "discovery-intake" in told
+    assert "restart the workers" in told
+    # A worker that starts registers them again.
+    dispatcher.deployments = (await register(prefect.client)).phases
+    await dispatcher.round()
+    made = sorted(name for run in await prefect.open_runs() for name in names_in(run))
+    assert made == sorted([*lost, other, "web01.lab.example"])
 
 
 class Away:
