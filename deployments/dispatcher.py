@@ -20,7 +20,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.states import Scheduled
+from prefect.states import Cancelled, Scheduled
 from sqlmodel import col, select
 
 from deployments.lease import Lease
@@ -128,7 +128,7 @@ class Dispatcher:
         return claimed
 
     async def _start(self) -> None:
-        """Create a run for each company that has none."""
+        """Create a run for each company that has none; a refused one keeps no other waiting."""
         async with self.sessions() as session:
             rows = await session.exec(
                 select(Claim.company, Claim.phase, Host.name)
@@ -140,26 +140,43 @@ class Dispatcher:
             companies: dict[UUID, tuple[Phase, list[str]]] = {}
             for company, phase, name in rows:
                 companies.setdefault(company, (Phase(phase), []))[1].append(name)
+        created, missing = False, set[Phase]()
         for company, (phase, names) in companies.items():
-            run = await self.client.create_flow_run_from_deployment(
-                self.deployments[phase],
-                name=f"{phase.value} · {names[0] if len(names) == 1 else f'{len(names)} hosts'}",
-                parameters={"hosts": names, "company": str(company)},
-                tags=[f"host:{names[0]}"] if len(names) == 1 else [],
-                idempotency_key=str(company),
-            )
-            async with self.sessions.begin() as session:
-                await claims.set_flow_run(session, company, run.id)
-        if companies:
+            if phase in missing:
+                continue
+            try:
+                await self._create_run(company, phase, names)
+                created = True
+            except PrefectHTTPStatusError as error:
+                if not error.response.is_client_error:
+                    raise
+                if error.response.status_code == httpx.codes.NOT_FOUND:
+                    missing.add(phase)
+                _log.warning("hosts wait for their run of %s: %s", phase, _refusal(error))
+        if created:
             await self.created()
+
+    async def _create_run(self, company: UUID, phase: Phase, names: list[str]) -> None:
+        run = await self.client.create_flow_run_from_deployment(
+            self.deployments[phase],
+            name=f"{phase.value} · {names[0] if len(names) == 1 else f'{len(names)} hosts'}",
+            parameters={"hosts": names, "company": str(company)},
+            tags=[f"host:{names[0]}"] if len(names) == 1 else [],
+            idempotency_key=str(company),
+        )
+        async with self.sessions.begin() as session:
+            await claims.set_flow_run(session, company, run.id)
 
     async def _revive(self, left: Iterable[Claim]) -> None:
         runs = {one.flow_run_id for one in left if one.flow_run_id is not None}
         for run in runs:
             try:
-                found = await self.client.read_flow_run(run)
-                if found.state is not None and found.state.is_paused():
+                state = (await self.client.read_flow_run(run)).state
+                if state is not None and state.is_paused():
                     continue  # a person has suspended it: whoever resumes it lets it go on
+                if state is not None and _is_unwanted(state):
+                    await self._hold_cancelled(run, state)
+                    continue
                 await self.client.set_flow_run_state(
                     run, Scheduled(message="Its worker died; goes on elsewhere."), force=True
                 )
@@ -187,13 +204,20 @@ class Dispatcher:
             run = found.get(run_id)
             if run is None:
                 await self._forget_run(run_id)
-            elif run.state is not None and run.state.is_cancelled():
-                await self._hold_cancelled(run_id)
             elif run.state is None or _is_left(run.state, at):
                 await self._revive(one for one in waiting if one.flow_run_id == run_id)
 
-    async def _hold_cancelled(self, run_id: UUID) -> None:
-        """A run that a person cancelled before it began."""
+    async def _hold_cancelled(self, run_id: UUID, state: State[Any]) -> None:
+        """A run that a person cancelled before it began, or whose worker died before it could stop.
+
+        Prefect is told first: if it is away the claims are still there to be looked into again.
+        """
+        if state.is_cancelling():
+            await self.client.set_flow_run_state(
+                run_id,
+                Cancelled(message="Cancelled by a person when its worker had died."),
+                force=True,
+            )
         async with self.sessions.begin() as session:
             for one in await _claims_of(session, run_id):
                 try:
@@ -228,15 +252,36 @@ class Dispatcher:
 def _is_left(state: State[Any], at: datetime) -> bool:
     """Whether a run whose claim no worker has is in nobody's hands.
 
-    One that waits for its turn is scheduled; a worker that takes it makes it pending, and then runs
-    it at once: if it stays pending, that worker has died in between.
+    One that waits for its turn is scheduled; a worker that takes it makes it pending, then running,
+    and then takes up its claims at once; one that is to cancel it does so at its next look. If it
+    stays so, that worker has died in between.
     """
-    pending_for = at - state.timestamp if state.is_pending() else timedelta()
-    return state.is_final() or state.is_running() or pending_for > FORGOTTEN
+    passing = state.is_pending() or state.is_running() or state.is_cancelling()
+    return state.is_final() or (passing and at - state.timestamp > FORGOTTEN)
+
+
+def _refusal(error: PrefectHTTPStatusError) -> str:
+    """Why Prefect makes no run of a deployment, and what a person can do about it."""
+    if error.response.status_code == httpx.codes.NOT_FOUND:
+        return (
+            "its deployment was deleted in Prefect; "
+            "restart the workers, which register their deployments again"
+        )
+    return f"Prefect refuses it: {error}"
+
+
+def _is_unwanted(state: State[Any]) -> bool:
+    """Whether a person has cancelled the run: it must not go on anywhere."""
+    return state.is_cancelled() or state.is_cancelling()
 
 
 async def _claims_of(session: AsyncSession, run_id: UUID) -> list[Claim]:
+    """Those that no worker has: one that lives and has them sees to its run itself."""
     found = await session.exec(
-        select(Claim).where(col(Claim.flow_run_id) == run_id, col(Claim.ended_at).is_(None))
+        select(Claim).where(
+            col(Claim.flow_run_id) == run_id,
+            col(Claim.ended_at).is_(None),
+            col(Claim.worker).is_(None),
+        )
     )
     return list(found)

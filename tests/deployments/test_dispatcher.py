@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 import httpx
 import pytest
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled, Failed, Pending, Running, Suspended
+from prefect.states import Cancelled, Cancelling, Failed, Pending, Running, Suspended
 from sqlmodel import col, select
 
 from deployments import dispatcher as module
+from deployments.catalogue import register
 from deployments.dispatcher import Dispatcher
 from inventory import claims, hosts, orders
 from inventory.arrows import Phase
@@ -214,6 +216,135 @@ async def test_a_run_that_was_deleted_before_it_began_is_made_again(
     assert names_in(again) == [name]
     with pytest.raises(ObjectNotFound):
         await prefect.client.read_flow_run(run.id)
+
+
+async def taken_up_by_the_dead(bench: Bench, run: FlowRun) -> None:
+    """The run of a worker whose lease has passed."""
+    (claim,) = await all_claims(bench)
+    async with bench.database.sessions.begin() as session:
+        await claims.renew(session, "dead/1", timedelta(seconds=-1))
+        await claims.adopt(session, claim.company, "dead/1", run.id)
+
+
+async def becomes(prefect: Prefect, run: FlowRun, wanted: State[Any]) -> None:
+    """Put a run into a state, as one that a worker has begun: others are cancelled at once."""
+    await prefect.client.update_flow_run(run.id, infrastructure_pid="a worker")
+    for state in (Running(), wanted):
+        await prefect.client.set_flow_run_state(run.id, state, force=True)
+    assert (await prefect.client.read_flow_run(run.id)).state_type is wanted.type
+
+
+async def is_held_and_cancelled(bench: Bench, prefect: Prefect, name: str, run: FlowRun) -> None:
+    assert (await prefect.client.read_flow_run(run.id)).state_type is StateType.CANCELLED
+    assert (await bench.host(name)).state is HostState.HELD
+    assert "was cancelled in Prefect" in ((await bench.build(name)).held_reason or "")
+    assert all(one.ended_at for one in await all_claims(bench))
+
+
+@pytest.mark.parametrize("state", [Cancelling, Cancelled])
+async def test_a_run_that_is_cancelled_when_its_worker_died_does_not_go_on(
+    bench: Bench, prefect: Prefect, dispatcher: Dispatcher, state: Callable[[], State[Any]]
+) -> None:
+    name = await bench.selected(1)
+    await dispatcher.round()
+    (run,) = await prefect.open_runs()
+    await taken_up_by_the_dead(bench, run)
+    await becomes(prefect, run, state())
+    await dispatcher.round()
+    await is_held_and_cancelled(bench, prefect, name, run)
+
+
+async def test_a_run_that_is_cancelled_while_its_dead_worker_is_buried_and_prefect_is_away(
+    bench: Bench, prefect: Prefect, dispatcher: Dispatcher, clock: Clock
+) -> None:
+    name = await bench.selected(1)
+    await dispatcher.round()
+    (run,) = await prefect.open_runs()
+    await taken_up_by_the_dead(bench, run)
+    await becomes(prefect, run, Cancelling())
+    dispatcher.client = cast(PrefectClient, Away(prefect.client))
+    with pytest.raises(httpx.ConnectError):
+        await dispatcher.round()
+    assert [one.worker for one in await all_claims(bench)] == [None]
+    dispatcher.client, clock.ahead = prefect.client, LATER
+    await dispatcher.round()
+    await is_held_and_cancelled(bench, prefect, name, run)
+
+
+async def test_a_living_worker_that_cancels_a_run_is_given_the_time_for_it(
+    bench: Bench, prefect: Prefect, dispatcher: Dispatcher, clock: Clock
+) -> None:
+    name = await bench.selected(1)
+    await dispatcher.round()
+    (run,) = await prefect.open_runs()
+    async with bench.database.sessions.begin() as session:
+        await claims.renew(session, "slow/1", timedelta(minutes=5))
+        await claims.adopt(session, (await all_claims(bench))[0].company, "slow/1", run.id)
+    await becomes(prefect, run, Cancelling())
+    clock.ahead = LATER
+    await dispatcher.round()
+    assert (await prefect.client.read_flow_run(run.id)).state_type is StateType.CANCELLING
+    assert (await bench.host(name)).state is HostState.SELECTED
+    assert [one.worker for one in await all_claims(bench)] == ["slow/1"]
+
+
+@pytest.mark.parametrize("state", [Running, Cancelling])
+async def test_a_run_that_has_waited_long_is_not_called_dead_before_it_takes_up_its_hosts(
+    bench: Bench, prefect: Prefect, dispatcher: Dispatcher, state: Callable[[], State[Any]]
+) -> None:
+    name = await bench.selected(1)
+    await dispatcher.round()
+    (run,) = await prefect.open_runs()
+    await bench.change(Claim, made_at=now() - LATER)
+    await becomes(prefect, run, state())
+    dispatcher._forgotten_at = None
+    await dispatcher.round()
+    assert (await prefect.client.read_flow_run(run.id)).state_type is state().type
+    assert (await bench.host(name)).state is HostState.SELECTED
+
+
+async def test_a_run_whose_worker_died_before_it_took_up_its_hosts_goes_on(
+    bench: Bench, prefect: Prefect, dispatcher: Dispatcher, clock: Clock
+) -> None:
+    await bench.selected(1)
+    await dispatcher.round()
+    (run,) = await prefect.open_runs()
+    await prefect.client.set_flow_run_state(run.id, Running(), force=True)
+    clock.ahead = LATER
+    await dispatcher.round()
+    assert (await prefect.client.read_flow_run(run.id)).state_type is StateType.SCHEDULED
+
+
+async def test_a_deleted_deployment_keeps_no_other_phase_from_its_runs(
+    bench: Bench,
+    prefect: Prefect,
+    dispatcher: Dispatcher,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await bench.selected(1)
+    await dispatcher.round()
+    (dead,) = await prefect.open_runs()
+    await taken_up_by_the_dead(bench, dead)
+    await becomes(prefect, dead, Running())
+    monkeypatch.setattr(module, "MOST_TOGETHER", 1)
+    lost = [await bench.discovered(number) for number in (2, 3)]
+    for name in lost:
+        await bench.told(name, CallbackKind.FACTS)
+    other = await bench.at(4, HostState.INSTALLED)
+    await bench.told(other, CallbackKind.BUILT)
+    await prefect.client.delete_deployment(prefect.registered.phases[Phase.DISCOVERY])
+    await dispatcher.round()
+    assert (await prefect.client.read_flow_run(dead.id)).state_type is StateType.SCHEDULED
+    assert [names_in(run) for run in await prefect.open_runs() if run.id != dead.id] == [[other]]
+    (told,) = [one.getMessage() for one in caplog.records if "deployment" in one.getMessage()]
+    assert "discovery-intake" in told
+    assert "restart the workers" in told
+    # A worker that starts registers them again.
+    dispatcher.deployments = (await register(prefect.client)).phases
+    await dispatcher.round()
+    made = sorted(name for run in await prefect.open_runs() for name in names_in(run))
+    assert made == sorted([*lost, other, "web01.lab.example"])
 
 
 class Away:
