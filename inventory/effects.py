@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from inventory.database import AsyncSession
-from inventory.models import Build, BuildOutcome, Effect, EffectState
+from inventory.models import Build, BuildOutcome, Effect, EffectState, Host
 
 __all__ = [
     "DHCP",
@@ -28,6 +28,7 @@ __all__ = [
     "leave",
     "of_build",
     "of_host",
+    "relied_on_by",
     "standing",
     "undo",
     "undone",
@@ -260,6 +261,34 @@ async def unneeded(
         .order_by(col(Effect.id))
     )
     return list(found)
+
+
+async def relied_on_by(session: AsyncSession, made: Effect) -> str | None:
+    """Name of another host that has the record of an effect by now; None: nobody else has.
+
+    Names and addresses change hands; whoever has them now needs the record, though we wrote it for
+    another one first.
+    """
+    other, living = aliased(Effect), aliased(Build)
+    former = select(Build.host_id).where(col(Build.id) == made.build_id).scalar_subquery()
+    found = await session.exec(
+        select(Host.name)
+        .join(living, col(living.host_id) == col(Host.id))
+        .join(other, col(other.build_id) == col(living.id))
+        .where(
+            col(Host.id) != former,
+            sa.or_(
+                col(living.closed_at).is_(None), col(living.outcome) == BuildOutcome.IN_OPERATION
+            ),
+            col(other.system) == made.system,
+            col(other.place) == made.place,
+            col(other.key) == made.key,
+            col(other.after).is_not(None),
+            col(other.state).not_in(_OVER),
+        )
+        .limit(1)
+    )
+    return found.first()
 
 
 async def written_by_us(

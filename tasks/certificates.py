@@ -170,12 +170,16 @@ async def _settle_one(context: BuildContext, puppet: Puppet) -> None:
     ca = await m.puppets.of(puppet)
     there = await ca.status(name)
     if context.build.certificate_stale:
-        if there is not None and there.state is not CertificateState.REQUESTED:
-            await ca.clean(name)
-            there = None
-            get_run_logger().info("%s installs anew: its former certificate is cleaned", name)
         async with m.sessions.begin() as session:
-            (await builds.lock_build(session, context.build.id)).certificate_stale = False
+            # Read again, and kept: another flow may have cleaned it, and the host been signed anew.
+            build = await builds.lock_build(session, context.build.id)
+            there = await ca.status(name)
+            signed = there is not None and there.state is not CertificateState.REQUESTED
+            if build.certificate_stale and signed:
+                await ca.clean(name)
+                there = None
+                get_run_logger().info("%s installs anew: its former certificate is cleaned", name)
+            build.certificate_stale = False
     if there is not None and there.state is CertificateState.REQUESTED:
         there = await _answer(context, puppet, ca)
     if there is not None and there.state is CertificateState.SIGNED:

@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from integrations.errors import OutsideError
 from inventory import builds, hosts
 from inventory.context import BuildContext, contexts
-from inventory.database import AsyncSession
+from inventory.database import AsyncSession, is_passing
 from inventory.life import HostState
 from inventory.models import Build, BuildOutcome, Drift, Effect, EffectState, Host
 from tasks.company import Problem
@@ -27,6 +27,9 @@ __all__ = ["sweep"]
 
 _AT_ONCE = 50
 """Hosts that are looked at at the same time; each system has its own limit besides."""
+_REPAIRED_AT_ONCE = 8
+"""Each holds one connection to our database, for its lock, and needs another one beside it: more
+would wait for each other, and with them the lease of this worker."""
 
 
 @task(name="Compare what is there with what should be", persist_result=False)
@@ -42,10 +45,12 @@ async def sweep(*, repair: bool) -> list[Finding]:
         found = await contexts(session, await _settled(session))
         leaks = await _possible_leaks(session)
         names = await _names(session, leaks)
-    gate = asyncio.Semaphore(_AT_ONCE)
+    gate, repairs = asyncio.Semaphore(_AT_ONCE), None
+    if repair:
+        repairs = asyncio.Semaphore(_REPAIRED_AT_ONCE)
     looked = await asyncio.gather(
-        *(_host(one, gate, repair=repair) for one in found.values()),
-        *(_leak(names[made[-1].build_id], made, gate, repair=repair) for made in leaks),
+        *(_host(one, gate, repairs) for one in found.values()),
+        *(_leak(names[made[-1].build_id], made, gate, repairs) for made in leaks),
     )
     wrong = [one for some in looked for one in some]
     async with m.sessions.begin() as session:
@@ -68,7 +73,9 @@ async def _settled(session: AsyncSession) -> list[UUID]:
     return list(found)
 
 
-async def _host(context: BuildContext, gate: asyncio.Semaphore, *, repair: bool) -> list[Finding]:
+async def _host(
+    context: BuildContext, gate: asyncio.Semaphore, repairs: asyncio.Semaphore | None
+) -> list[Finding]:
     async with gate:
         name = context.host.name
         try:
@@ -78,8 +85,9 @@ async def _host(context: BuildContext, gate: asyncio.Semaphore, *, repair: bool)
         wrong = []
         for one in wanted:
             found = await look_at(name, one)
-            if repair and found.judgement in (Judgement.MISSING, Judgement.CHANGED):
-                found = await _repaired(context, one, found)
+            if repairs is not None and found.judgement in (Judgement.MISSING, Judgement.CHANGED):
+                async with repairs:
+                    found = await _repaired(context, one, found)
             if found.judgement is not Judgement.RIGHT:
                 wrong.append(found)
         return wrong
@@ -95,7 +103,9 @@ async def _repaired(context: BuildContext, wanted: Wanted, found: Finding) -> Fi
             if host.state is not HostState.IN_OPERATION:
                 return found  # somebody works on it by now
             await ensure(context.build.id, wanted.keeper, wanted.record, claimed=False)
-    except OutsideError as error:
+    except Exception as error:
+        if not isinstance(error, OutsideError) and not is_passing(error):
+            raise
         return found.model_copy(update={"words": f"{found.words}; not repaired: {error}"})
     get_run_logger().info("%s: %s %s is put right", found.host, found.system, found.key)
     return found.model_copy(update={"judgement": Judgement.RIGHT})
@@ -146,7 +156,7 @@ async def _names(session: AsyncSession, leaks: Iterable[list[Effect]]) -> dict[U
 
 
 async def _leak(
-    host: str, made: list[Effect], gate: asyncio.Semaphore, *, repair: bool
+    host: str, made: list[Effect], gate: asyncio.Semaphore, repairs: asyncio.Semaphore | None
 ) -> list[Finding]:
     """A record of builds that are gone: whether it is there, and still as we wrote it."""
     last = made[-1]
@@ -169,8 +179,8 @@ async def _leak(
             if there is None or not await is_ours(m, keeper, there):
                 return []
             words = f"a build that is gone has left {keeper.owner(there)}"
-            if repair:
-                async with m.sessions.begin() as session:
+            if repairs is not None:
+                async with repairs, m.sessions.begin() as session:
                     build = await session.get_one(Build, last.build_id)
                     await hosts.lock_host(session, build.host_id)
                     if await builds.current_build(session, build.host_id) is not None:
@@ -178,7 +188,9 @@ async def _leak(
                     await restore(None, keeper, made)
                 get_run_logger().info("%s: %s is removed: %s", host, last.key, words)
                 return []
-        except (OutsideError, Problem) as error:
+        except Exception as error:
+            if not isinstance(error, OutsideError | Problem) and not is_passing(error):
+                raise
             return [
                 found.model_copy(update={"judgement": Judgement.UNREADABLE, "words": f"{error}"})
             ]

@@ -164,7 +164,8 @@ async def withdraw(build: UUID, keeper: Keeper[Record], record: Record) -> str:
 async def restore(build: UUID | None, keeper: Keeper[Record], made: Sequence[Effect]) -> Restored:
     """Undo effects on one record: what was there before the first of them is there again.
 
-    Only where what is there now is something that we wrote; somebody else's record is left.
+    Only where what is there now is something that we wrote, and no other host of ours has it by
+    now; somebody else's record is left.
 
     Args:
         build: on whose account; None: of builds that have ended, which nobody else can have.
@@ -195,6 +196,10 @@ async def restore(build: UUID | None, keeper: Keeper[Record], made: Sequence[Eff
         if there != wanted:
             async with m.sessions.begin() as session:
                 await _require(session, build)
+                other = await effects.relied_on_by(session, made[-1])
+            if other is not None:
+                words = f"{keeper.key(record)} is left: {other} has it now"
+                return await _restored(m, build, made, Restored(words, left=True))
             _require_lease(m, keeper, f"restore {keeper.key(record)}")
             if there is not None and (wanted is None or not keeper.replaces):
                 await keeper.remove(there)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+from uuid import uuid4
+
 import pytest
 from sqlmodel import select
 
@@ -11,6 +14,8 @@ from flows.inception import inception
 from inventory.life import HostState
 from inventory.models import Drift
 from lab.doubles.dhcp import Fault
+from tasks import drift as drift_tasks
+from tasks.road import ensure
 from tests.flows.bench import Bench
 from tests.flows.test_undo import give_up, in_operation, outside
 
@@ -109,3 +114,26 @@ async def test_hosts_under_way_are_their_runs_business(bench: Bench) -> None:
     assert await found(bench, repair=True) == []
     assert (await bench.host(name)).state is HostState.REBOOTING
     assert not bench.dhcp.reservations
+
+
+async def test_a_repair_for_which_our_database_is_away_ends_no_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [await bench.selected(number) for number in (1, 2)]
+    for name in names:
+        monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", str(uuid4()))
+        await in_operation(bench, name)
+        bench.images.reboots.clear()
+        bench.drop_dns(name, "A")
+    once = [OSError("no connection")]
+
+    async def lost_once(*given: Any, **named: Any) -> str:
+        if once:
+            raise once.pop()
+        return await ensure(*given, **named)
+
+    monkeypatch.setattr(drift_tasks, "ensure", lost_once)
+    ((judgement, system, key),) = await found(bench, repair=True)
+    assert (judgement, system) == ("missing", "DNS")
+    assert key in {f"{name} A" for name in names}
+    assert await found(bench, repair=True) == []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -25,6 +26,8 @@ from inventory import hosts, orders
 from inventory.arrows import Phase
 from inventory.builds import certificate_token, keep_token
 from inventory.certificates import release_key
+from inventory.context import BuildContext, contexts
+from inventory.database import AsyncSession
 from inventory.due import due
 from inventory.life import HostState
 from inventory.models import (
@@ -38,7 +41,7 @@ from inventory.models import (
     now,
 )
 from inventory.puppet import forget_reports, keep_puppet_facts, keep_report
-from tasks import desired
+from tasks import certificates, desired
 from tasks.attend import hold_overdue
 from tasks.certificates import clean_certificates, settle_certificates
 from tasks.company import Company, NothingDone
@@ -463,3 +466,23 @@ async def told_first(world: Puppeted) -> None:
 async def phases(world: Puppeted) -> list[str]:
     async with world.bench.database.sessions.begin() as session:
         return [one.phase for one in await due(session, 10)]
+
+
+async def test_a_look_that_is_old_cleans_no_certificate_of_the_present(
+    world: Puppeted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another flow has cleaned the former one, and the host has got its new one meanwhile."""
+    await at(world, HostState.INSTALLING)
+    await world.has_signed()
+    before = await world.ca.status(world.name)
+
+    async def old(session: AsyncSession, ids: Iterable[UUID]) -> dict[UUID, BuildContext]:
+        found = await contexts(session, ids)
+        for context in found.values():
+            session.expunge(context.build)
+            context.build.certificate_stale = True
+        return found
+
+    monkeypatch.setattr(certificates, "contexts", old)
+    await certificates.look_at_certificates.fn(await world.company())
+    assert await world.ca.status(world.name) == before

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from itertools import count
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlmodel import col, select
@@ -395,3 +395,37 @@ async def test_another_machine_at_the_former_address_is_not_restarted(bench: Ben
     await inception.fn(hosts=[name])
     assert not bench.images.reboots
     assert "192.0.2.105 is another machine's" in (await bench.steps(name))[17].seen
+
+
+async def test_a_name_that_another_host_has_taken_stays_its_own(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is renamed, another one gets its name, and only then its records are taken away."""
+
+    def in_another_run() -> None:
+        monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", str(uuid4()))
+        bench.images.reboots.clear()
+
+    first = await bench.selected(1)
+    await in_operation(bench, first)
+    await provisioned(bench, first, "db01")
+    second = await bench.discovered(2)
+    await provisioned(bench, second, "web01")
+    in_another_run()
+    await in_operation(bench, "web01.lab.example")
+    held = bench.dns_records("A")["web01.lab.example"]
+    in_another_run()
+    await in_operation(bench, "db01.lab.example")
+    assert bench.dns_records("A")["web01.lab.example"] == held
+    assert set(bench.dns_records("A")) == {"web01.lab.example", "db01.lab.example"}
+    await retire(bench, "db01.lab.example")
+    await decommission.fn(hosts=["db01.lab.example"])
+    assert set(bench.dns_records("A")) == {"web01.lab.example"}
+
+
+async def provisioned(bench: Bench, name: str, new: str) -> None:
+    """A host is to be built, under another name."""
+    async with bench.database.sessions.begin() as session:
+        host = await hosts.named(session, name)
+        group = await orders.group_named(session, "plain")
+        await orders.provision(session, host, group, name=new, asked_by="the test", at=now())
