@@ -30,7 +30,6 @@ __all__ = [
     "called_off",
     "claim",
     "end",
-    "held_by",
     "is_held",
     "let_go",
     "renew",
@@ -182,16 +181,6 @@ async def still_ours(
         .with_for_update(read=True)
     )
     return set(held)
-
-
-async def held_by(session: AsyncSession, build_id: UUID, worker: str) -> bool:
-    """Whether a build's live claim is this worker's, and will be until the transaction ends."""
-    held = await session.exec(
-        select(Claim.id)
-        .where(col(Claim.build_id) == build_id, col(Claim.worker) == worker, _GOOD)
-        .with_for_update(read=True)
-    )
-    return held.one_or_none() is not None
 
 
 async def is_held(session: AsyncSession, build_id: UUID) -> bool:

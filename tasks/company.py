@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -37,11 +38,15 @@ __all__ = [
     "advice",
     "each",
     "each_arrival",
+    "holds_claim",
     "require_claim",
     "step",
 ]
 
 Known = TypeVar("Known", Arrival, BuildContext)
+
+_COMPANY: ContextVar[UUID] = ContextVar("company")
+"""In which the work for a host is done: the worker alone does not tell its runs apart."""
 
 
 class Traveller(BaseModel):
@@ -103,7 +108,7 @@ class Problem(Exception):
 
 
 class LostBuild(Exception):
-    """Another worker has taken the build over; this one writes nothing more."""
+    """Another worker or run has taken the build over; this one writes nothing more."""
 
 
 class NothingDone(Exception):
@@ -248,7 +253,8 @@ async def _each(
         return going
     travellers = [one for one in going.travellers if one.build in todo]
     answers = await asyncio.gather(
-        *(work(situations[one.build]) for one in travellers), return_exceptions=True
+        *(_within(company, work(situations[one.build])) for one in travellers),
+        return_exceptions=True,
     )
     failed: dict[Traveller, Exception] = {}
     async with m.sessions.begin() as session:
@@ -280,14 +286,27 @@ async def _each(
     return company.only(staying)
 
 
+async def _within(company: Company, work: Awaitable[Seen]) -> Seen:
+    _COMPANY.set(company.id)
+    return await work
+
+
+async def holds_claim(session: AsyncSession, build: UUID) -> bool:
+    """Whether the company of this work has the build, and will until the transaction ends.
+
+    Another run of this very worker may have it by now: a worker that had lost its lease goes on.
+    """
+    return bool(await claims.still_ours(session, [build], _COMPANY.get(), means().worker))
+
+
 async def require_claim(session: AsyncSession, build: UUID) -> None:
     """Make sure that the build is ours, and will be until the transaction ends.
 
     Raises:
-        LostBuild: we were too slow, and another worker has it.
+        LostBuild: we were too slow, and another worker or run has it.
     """
-    if not await claims.held_by(session, build, means().worker):
-        raise LostBuild(f"build {build} is another worker's now")
+    if not await holds_claim(session, build):
+        raise LostBuild(f"build {build} is another run's now")
 
 
 async def _finished(

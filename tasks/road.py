@@ -16,10 +16,10 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from integrations.errors import Conflict, Unavailable, Unverified
-from inventory import claims, effects
+from inventory import effects
 from inventory.database import AsyncSession
 from inventory.models import Effect
-from tasks.company import LostBuild, require_claim
+from tasks.company import LostBuild, holds_claim, require_claim
 from tasks.means import Means, means
 
 __all__ = ["Keeper", "Restored", "ensure", "is_ours", "restore", "withdraw"]
@@ -290,13 +290,13 @@ async def _intend(
 
 async def _applied(m: Means, build: UUID, effect: Effect, *, claimed: bool = True) -> None:
     async with m.sessions.begin() as session:
-        if not claimed or await claims.held_by(session, build, m.worker):
+        if not claimed or await holds_claim(session, build):
             await effects.applied(session, _id(effect), m.clock())
             return
         # Whoever took the build over has read the record back by now, and that must not go back;
         # but if he has undone it already, what we have just written would stay for ever.
         await effects.came_late(session, _id(effect), m.clock())
-    raise LostBuild(f"build {build} is another worker's now")
+    raise LostBuild(f"build {build} is another run's now")
 
 
 async def _settle(m: Means, build: UUID, effect: Effect, *, claimed: bool = True) -> None:

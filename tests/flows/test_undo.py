@@ -284,6 +284,35 @@ async def test_what_a_slow_worker_wrote_after_the_undo_is_undone_as_well(bench: 
     assert without_boot_files(outside(bench)) == before
 
 
+async def test_a_run_that_wakes_up_beside_its_undo_in_one_worker_writes_nothing_more(
+    bench: Bench,
+) -> None:
+    """The worker had lost its lease, buried its own withdrawn claim, and then begun the undo."""
+    name = await bench.selected(1)
+    before = outside(bench)
+    undo: list[UUID] = []
+
+    async def overtaken() -> None:
+        await give_up(bench, name)
+        async with bench.database.sessions.begin() as session:
+            await claims.bury(session, now())
+        undo.append(await claimed(bench, name, Phase.CANCEL))
+        async with bench.database.sessions.begin() as session:
+            assert await claims.adopt(session, undo[0], bench.means.worker, UUID(int=2))
+
+    points = _At("after add_dns", overtaken)
+    use(means_with(bench, points, bench.means.worker))
+    await inception.fn(hosts=[name])
+    assert points.reached
+    written = [one.state for one in await bench.effects(name) if one.system == "DNS"]
+    assert written == [EffectState.INTENDED]
+    assert len(bench.dns_records("A") | bench.dns_records("PTR")) == 1
+    use(bench.means)
+    await cancel.fn(hosts=[name], company=undo[0])
+    assert (await bench.host(name)).state is HostState.CANCELLED
+    assert without_boot_files(outside(bench)) == before
+
+
 async def test_an_undo_killed_at_any_point_ends_with_everything_as_it_was(bench: Bench) -> None:
     await bench.change(Subnet, range_to="192.0.2.99")
     before = outside(bench)
