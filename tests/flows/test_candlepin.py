@@ -48,6 +48,7 @@ from tasks.candlepin import (
 from tasks.company import NothingDone
 from tasks.means import use
 from tests.flows.bench import Bench
+from tests.flows.test_undo import claimed
 from tests.integrations.candlepin.sites import transport_of
 from tests.integrations.candlepin.strict import Judge
 from tests.inventory.world import make_candlepin
@@ -342,8 +343,12 @@ async def test_nobody_sends_a_host_into_operation_without_its_reports(site: Subs
     name = await at_first_boot(site)
     await site.register(name)
     await site.bench.told(name, CallbackKind.REPORT, remote="192.0.2.20")
+    await first_boot.fn(hosts=[name])
+    assert (await site.bench.host(name)).state is HostState.FIRST_BOOT
+    # Nor does the run of a host that was due before its group named Candlepin.
+    company = await claimed(site.bench, name, Phase.FIRST_BOOT)
     with pytest.raises(NothingDone, match="has not reported its packages and repositories yet"):
-        await first_boot.fn(hosts=[name])
+        await first_boot.fn(hosts=[name], company=company)
     assert (await site.bench.host(name)).state is HostState.HELD
 
 
