@@ -263,11 +263,17 @@ async def unneeded(
     return list(found)
 
 
-async def relied_on_by(session: AsyncSession, made: Effect) -> str | None:
+async def relied_on_by(session: AsyncSession, made: Effect, *, sole: bool) -> str | None:
     """Name of another host that has the record of an effect by now; None: nobody else has.
 
     Names and addresses change hands; whoever has them now needs the record, though we wrote it for
     another one first.
+
+    Args:
+        session: in the caller's transaction.
+        made: the effect.
+        sole: whether the key is one host's alone: then what is there has come since it was last
+            cleaned, and belongs to the host for which that was done.
     """
     other, living = aliased(Effect), aliased(Build)
     former = select(Build.host_id).where(col(Build.id) == made.build_id).scalar_subquery()
@@ -283,7 +289,7 @@ async def relied_on_by(session: AsyncSession, made: Effect) -> str | None:
             col(other.system) == made.system,
             col(other.place) == made.place,
             col(other.key) == made.key,
-            col(other.after).is_not(None),
+            sa.true() if sole else col(other.after).is_not(None),
             col(other.state).not_in(_OVER),
         )
         .limit(1)

@@ -43,11 +43,12 @@ from inventory.models import (
 from inventory.puppet import forget_reports, keep_puppet_facts, keep_report
 from tasks import certificates, desired
 from tasks.attend import hold_overdue
-from tasks.certificates import clean_certificates, settle_certificates
+from tasks.certificates import CertificateKeeper, clean_certificates, settle_certificates
 from tasks.company import Company, NothingDone
 from tasks.means import use
 from tasks.plan import Change, Line, plan_hosts
 from tasks.puppet import collect_reports
+from tasks.road import restore
 from tests.elsewhere import Elsewhere, living_elsewhere
 from tests.flows.bench import Bench
 from tests.integrations.puppet.sites import SITES, Site, csr
@@ -486,3 +487,23 @@ async def test_a_look_that_is_old_cleans_no_certificate_of_the_present(
     monkeypatch.setattr(certificates, "contexts", old)
     await certificates.look_at_certificates.fn(await world.company())
     assert await world.ca.status(world.name) == before
+
+
+async def test_a_name_that_another_host_has_taken_keeps_its_certificate(world: Puppeted) -> None:
+    """Signed by hand, so that its own effect still says no more than that the name was cleaned."""
+    bench, name = world.bench, world.name
+    await at(world, HostState.INSTALLING)
+    await world.has_signed()
+    made = [one for one in await bench.effects(name) if one.system == "Puppet CA"]
+    second = await bench.selected(int(name[3:5]) + 40)
+    async with bench.database.sessions.begin() as session:
+        await hosts.take_name(session, await hosts.named(session, name), "db01.lab.example")
+        await hosts.take_name(session, await hosts.named(session, second), name)
+    await clean_certificates.fn(await world.company())
+    assert await world.state() is None
+    await world.asks(None)
+    await world.ca.sign(name)
+    ca: Any = world.ca
+    restored = await restore(None, CertificateKeeper(ca, made[-1].place), made)
+    assert (restored.left, restored.words) == (True, f"{name} is left: {name} has it now")
+    assert await world.state() is CertificateState.SIGNED
