@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -23,6 +23,7 @@ __all__ = [
     "applied",
     "came_late",
     "confirm",
+    "hand_over",
     "intend",
     "late",
     "leave",
@@ -276,13 +277,12 @@ async def relied_on_by(session: AsyncSession, made: Effect, *, sole: bool) -> st
             cleaned, and belongs to the host for which that was done.
     """
     other, living = aliased(Effect), aliased(Build)
-    former = select(Build.host_id).where(col(Build.id) == made.build_id).scalar_subquery()
     found = await session.exec(
         select(Host.name)
         .join(living, col(living.host_id) == col(Host.id))
         .join(other, col(other.build_id) == col(living.id))
         .where(
-            col(Host.id) != former,
+            col(Host.id) != _host_of(made),
             sa.or_(
                 col(living.closed_at).is_(None), col(living.outcome) == BuildOutcome.IN_OPERATION
             ),
@@ -295,6 +295,38 @@ async def relied_on_by(session: AsyncSession, made: Effect, *, sole: bool) -> st
         .limit(1)
     )
     return found.first()
+
+
+async def hand_over(session: AsyncSession, made: Sequence[Effect]) -> None:
+    """Let other hosts' effects on a record begin with what was there before these.
+
+    Else their undo would bring back what these wrote, which nobody would take away any more.
+
+    Args:
+        session: in the caller's transaction.
+        made: all effects of one host on the record, oldest first.
+    """
+    first, other = made[0], aliased(Effect)
+    found = await session.exec(
+        select(other)
+        .join(Build, col(Build.id) == col(other.build_id))
+        .where(
+            col(Build.host_id) != _host_of(first),
+            col(other.system) == first.system,
+            col(other.place) == first.place,
+            col(other.key) == first.key,
+            col(other.before).is_not(None),
+            col(other.state).not_in(_OVER),
+        )
+    )
+    written = [value for one in made for value in (*one.earlier, one.after)]
+    for one in found:
+        if one.before in written:
+            one.before = first.before
+
+
+def _host_of(made: Effect) -> sa.ScalarSelect[int]:
+    return select(Build.host_id).where(col(Build.id) == made.build_id).scalar_subquery()
 
 
 async def written_by_us(

@@ -197,6 +197,8 @@ async def restore(build: UUID | None, keeper: Keeper[Record], made: Sequence[Eff
             async with m.sessions.begin() as session:
                 await _require(session, build)
                 other = await effects.relied_on_by(session, made[-1], sole=keeper.sole)
+                if other is not None:
+                    await effects.hand_over(session, made)
             if other is not None:
                 words = f"{keeper.key(record)} is left: {other} has it now"
                 return await _restored(m, build, made, Restored(words, left=True))
