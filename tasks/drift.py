@@ -185,8 +185,8 @@ async def _leak(
                     await hosts.lock_host(session, build.host_id)
                     if await builds.current_build(session, build.host_id) is not None:
                         return []  # its host is built anew by now, and may need the record
-                    await restore(None, keeper, made)
-                get_run_logger().info("%s: %s is removed: %s", host, last.key, words)
+                    restored = await restore(None, keeper, made)
+                get_run_logger().info("%s: %s: %s", host, words, restored.words)
                 return []
         except Exception as error:
             if not isinstance(error, OutsideError | Problem) and not is_passing(error):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+from unittest.mock import AsyncMock
 from uuid import uuid4
 
 import pytest
@@ -15,7 +17,7 @@ from inventory.life import HostState
 from inventory.models import Drift
 from lab.doubles.dhcp import Fault
 from tasks import drift as drift_tasks
-from tasks.road import ensure
+from tasks.road import Restored, ensure
 from tests.flows.bench import Bench
 from tests.flows.test_undo import give_up, in_operation, outside
 
@@ -137,3 +139,48 @@ async def test_a_repair_for_which_our_database_is_away_ends_no_others(
     assert (judgement, system) == ("missing", "DNS")
     assert key in {f"{name} A" for name in names}
     assert await found(bench, repair=True) == []
+
+
+async def test_no_more_hosts_are_repaired_at_once_than_our_database_has_connections_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        name = await bench.selected(number)
+        monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", str(uuid4()))
+        await in_operation(bench, name)
+        bench.images.reboots.clear()
+        bench.drop_dns(name, "A")
+    under_way: list[str] = []
+    most = 0
+
+    async def counted(*given: Any, **named: Any) -> str:
+        nonlocal most
+        under_way.append("one")
+        most = max(most, len(under_way))
+        await asyncio.sleep(0.2)
+        try:
+            return await ensure(*given, **named)
+        finally:
+            under_way.pop()
+
+    monkeypatch.setattr(drift_tasks, "ensure", counted)
+    monkeypatch.setattr(drift_tasks, "_REPAIRED_AT_ONCE", 1)
+    assert await found(bench, repair=True) == []
+    assert most == 1
+
+
+async def test_a_leak_that_another_host_has_by_now_is_not_called_removed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = await bench.selected(1)
+    await inception.fn(hosts=[name])
+    kept = bench.dns_records("A")[name][0]
+    await give_up(bench, name)
+    await cancel.fn(hosts=[name])
+    bench.put_dns(name, "A", kept)
+    words = f"{name} A is left: another host has it now"
+    monkeypatch.setattr(drift_tasks, "restore", AsyncMock(return_value=Restored(words, left=True)))
+    with caplog.at_level("INFO", logger="flow"):
+        assert await found(bench, repair=True) == []
+    assert words in caplog.text
+    assert "is removed" not in caplog.text
