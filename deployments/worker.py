@@ -40,6 +40,8 @@ _log = logging.getLogger(__name__)
 
 POOL = "rackrise"
 """The work pool's name, and the type of the workers that serve it."""
+_UNWANTED = [StateType.CANCELLING, StateType.CANCELLED]
+"""The second: by a dispatcher that took us for dead, while we were stopped."""
 
 
 class _Result(BaseWorkerResult):
@@ -152,7 +154,7 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorker
             return
         wanted = FlowRunFilter(
             id=FlowRunFilterId(any_=list(self._running)),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CANCELLING])),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNWANTED)),
         )
         for run in await self.client.read_flow_runs(flow_run_filter=wanted):
             await self._cancel_run(run.id)
