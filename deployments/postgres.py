@@ -88,13 +88,13 @@ async def embedded_postgres(
     try:
         server = await asyncio.shield(starting)
         keeper = asyncio.create_task(_keep(server, leaving), name="keep postgres")
-        yield server.urls()
+        yield urls_in(server.home)
     finally:
         # A thread cannot be stopped half-way: whoever gives up meanwhile waits for a server to end.
         await starting
         leaving.set()
         if keeper is not None:
-            await keeper
+            await asyncio.wait({keeper})
         await asyncio.to_thread(context.__exit__, None, None, None)
 
 
@@ -107,7 +107,8 @@ async def _keep(server: _Server, leaving: asyncio.Event) -> None:
                 await asyncio.to_thread(server.start)
             except PostgresError as error:
                 # While processes of the one before still end, it does not start.
-                _log.warning("PostgreSQL is not there yet, and is tried again: %s", error)
+                said = str(error).partition("\n")[0]
+                _log.warning("PostgreSQL is not there yet, and is tried again: %s", said)
         with suppress(TimeoutError):
             await asyncio.wait_for(leaving.wait(), LOOK_SECONDS)
 
@@ -118,7 +119,7 @@ def running_postgres(
 ) -> Iterator[PostgresUrls]:
     """Like ``embedded_postgres``, for callers without an event loop; it is not started again."""
     with _running_server(data, durable=durable, max_connections=max_connections) as server:
-        yield server.urls()
+        yield urls_in(server.home)
 
 
 @contextmanager
@@ -146,8 +147,8 @@ class _Server:
     home: Path
     user: str | None
     programs: Path
-    durable: bool = True
-    max_connections: int = 0
+    durable: bool
+    max_connections: int
 
     @property
     def data(self) -> Path:
@@ -204,19 +205,6 @@ class _Server:
                 self._sql("postgres", f"CREATE DATABASE {name}")
         self._sql("prefect", "CREATE EXTENSION IF NOT EXISTS pg_trgm")
 
-    def urls(self) -> PostgresUrls:
-        def url(driver: str, name: str) -> str:
-            place = {"host": str(self.data)}
-            return URL.create(
-                driver, username="postgres", database=name, query=place
-            ).render_as_string()
-
-        return PostgresUrls(
-            rackrise=url("postgresql", "rackrise"),
-            prefect=url("postgresql+asyncpg", "prefect"),
-            socket_directory=self.data,
-        )
-
     def _sql(self, database: str, statement: str) -> str:
         arguments = ["-h", str(self.data), "-U", "postgres", "-d", database, "-tAqXc", statement]
         return self._checked("psql", *arguments)
@@ -235,28 +223,43 @@ class _Server:
 
     def _call(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         # The server inherits pg_ctl's output: read through a pipe it would never end.
-        output = self.home / f"{program}.out"
+        output, longest = self.home / f"{program}.out", START_SECONDS + STOP_SECONDS
         with output.open("w+") as file:
-            done = subprocess.run(
-                [self.programs / program, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                user=self.user,
-                group=None if self.user is None else pwd.getpwnam(self.user).pw_gid,
-                extra_groups=None if self.user is None else [],
-                cwd=self.home,
-                timeout=START_SECONDS + STOP_SECONDS,
-                check=False,
-            )
+            try:
+                done = subprocess.run(
+                    [self.programs / program, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    user=self.user,
+                    group=None if self.user is None else pwd.getpwnam(self.user).pw_gid,
+                    extra_groups=None if self.user is None else [],
+                    cwd=self.home,
+                    timeout=longest,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired as error:
+                said = f"{program} on {self.data} did not end within {longest} s"
+                raise PostgresError(said) from error
             file.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, file.read())
 
 
 def urls_in(data: Path) -> PostgresUrls:
     """Where the databases of a server on a data directory are, whether or not it runs."""
-    data = data.absolute()
-    return _Server(data, None, data).urls()
+    sockets = data.absolute() / "data"
+
+    def url(driver: str, name: str) -> str:
+        place = {"host": str(sockets)}
+        return URL.create(
+            driver, username="postgres", database=name, query=place
+        ).render_as_string()
+
+    return PostgresUrls(
+        rackrise=url("postgresql", "rackrise"),
+        prefect=url("postgresql+asyncpg", "prefect"),
+        socket_directory=sockets,
+    )
 
 
 def client_programs() -> Path:
