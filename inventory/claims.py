@@ -30,7 +30,7 @@ __all__ = [
     "called_off",
     "claim",
     "end",
-    "is_held",
+    "is_claimed",
     "let_go",
     "renew",
     "set_flow_run",
@@ -183,7 +183,7 @@ async def still_ours(
     return set(held)
 
 
-async def is_held(session: AsyncSession, build_id: UUID) -> bool:
+async def is_claimed(session: AsyncSession, build_id: UUID) -> bool:
     """Whether somebody has a live claim on a build, or has not let go of a withdrawn one."""
     held = await session.exec(select(Claim.id).where(col(Claim.build_id) == build_id, _LIVE))
     return held.first() is not None

@@ -207,14 +207,11 @@ async def of_host(session: AsyncSession, host_id: int) -> list[Effect]:
     return list(found)
 
 
-async def standing(
-    session: AsyncSession, host_id: int, build_id: UUID | None = None
-) -> list[Effect]:
-    """Effects that are neither undone nor left: of one build of a host, or of all of them."""
-    only = sa.true() if build_id is None else col(Effect.build_id) == build_id
+async def standing(session: AsyncSession, host_id: int) -> list[Effect]:
+    """Effects of all builds of a host that are neither undone nor left."""
     found = await session.exec(
         _of_host(host_id)
-        .where(only, col(Effect.state).not_in(_OVER))
+        .where(col(Effect.state).not_in(_OVER))
         .execution_options(populate_existing=True)
     )
     return list(found)

@@ -256,7 +256,7 @@ async def resume(session: AsyncSession, host: Host, build: Build, *, at: datetim
     Raises:
         NotReady: its run has still to let go of it; nothing else could travel with it until then.
     """
-    if await claims.is_held(session, build.id):
+    if await claims.is_claimed(session, build.id):
         need = "the run that it travelled in has not let go of it yet: try again in a few seconds"
         raise NotReady(host.name, host.state, need)
     await builds.resume(session, build, at)

@@ -168,18 +168,9 @@ async def _settle_calmly(context: BuildContext, puppet: Puppet, away: set[int]) 
 async def _settle_one(context: BuildContext, puppet: Puppet) -> None:
     m, name = means(), context.host.name
     ca = await m.puppets.of(puppet)
-    there = await ca.status(name)
     if context.build.certificate_stale:
-        async with m.sessions.begin() as session:
-            # Read again, and kept: another flow may have cleaned it, and the host been signed anew.
-            build = await builds.lock_build(session, context.build.id)
-            there = await ca.status(name)
-            signed = there is not None and there.state is not CertificateState.REQUESTED
-            if build.certificate_stale and signed:
-                await ca.clean(name)
-                there = None
-                get_run_logger().info("%s installs anew: its former certificate is cleaned", name)
-            build.certificate_stale = False
+        await _clean_former(context, ca)
+    there = await ca.status(name)
     if there is not None and there.state is CertificateState.REQUESTED:
         there = await _answer(context, puppet, ca)
     if there is not None and there.state is CertificateState.SIGNED:
@@ -194,6 +185,21 @@ async def _settle_one(context: BuildContext, puppet: Puppet) -> None:
                 seen=f"{there}, at {ca.settings.url}",
                 at=m.clock(),
             )
+
+
+async def _clean_former(context: BuildContext, ca: PuppetCa) -> None:
+    """Take away what the host was signed before it began to install anew."""
+    name = context.host.name
+    async with means().sessions.begin() as session:
+        # Read again, and kept: another flow may have cleaned it, and the host been signed anew.
+        build = await builds.lock_build(session, context.build.id)
+        if not build.certificate_stale:
+            return
+        there = await ca.status(name)
+        if there is not None and there.state is not CertificateState.REQUESTED:
+            await ca.clean(name)
+            get_run_logger().info("%s installs anew: its former certificate is cleaned", name)
+        build.certificate_stale = False
 
 
 async def _answer(context: BuildContext, puppet: Puppet, ca: PuppetCa) -> CertificateStatus | None:

@@ -45,9 +45,8 @@ async def sweep(*, repair: bool) -> list[Finding]:
         found = await contexts(session, await _settled(session))
         leaks = await _possible_leaks(session)
         names = await _names(session, leaks)
-    gate, repairs = asyncio.Semaphore(_AT_ONCE), None
-    if repair:
-        repairs = asyncio.Semaphore(_REPAIRED_AT_ONCE)
+    gate = asyncio.Semaphore(_AT_ONCE)
+    repairs = asyncio.Semaphore(_REPAIRED_AT_ONCE) if repair else None
     looked = await asyncio.gather(
         *(_host(one, gate, repairs) for one in found.values()),
         *(_leak(names[made[-1].build_id], made, gate, repairs) for made in leaks),
