@@ -1,4 +1,4 @@
-"""The programs of ``rackrise up``, for tests that kill them: which, when, and what is left."""
+"""The programs of ``rackrise up``, for tests that kill them: which, and when they are back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import signal
 from collections import Counter
 from pathlib import Path
 
-import psutil
 from sqlmodel import col, select
 
 from deployments.postgres import urls_in
@@ -18,10 +17,7 @@ from inventory.models import Claim
 from inventory.overview import fleet
 from lab.process import until
 
-__all__ = ["MARK", "kill", "left_behind", "live", "reasons", "started_again", "states"]
-
-MARK = "RACKRISE_CHAOS_MARK"
-"""In the environment of all that a test starts, so that it is found however it was started."""
+__all__ = ["kill", "live", "reasons", "started_again", "states"]
 
 
 async def states(sessions: Sessions) -> Counter[str]:
@@ -76,15 +72,3 @@ async def reasons(sessions: Sessions) -> list[str]:
     """Why hosts are held."""
     async with sessions() as session:
         return [f"{one.name}: {one.held_reason}" for one in await fleet(session)]
-
-
-def left_behind(mark: str) -> list[str]:
-    """What still runs of all that was started here."""
-    found = []
-    for one in psutil.process_iter():
-        try:
-            if one.pid != os.getpid() and one.environ().get(MARK) == mark:
-                found.append(" ".join(one.cmdline()))
-        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue
-    return found

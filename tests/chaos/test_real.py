@@ -21,8 +21,9 @@ from lab.process import until
 from lab.qemu import Machine
 from lab.reach import reach
 from lab.real import DOMAIN, REVERSE, RealSite, real_site
-from tests.chaos.programs import MARK, kill, left_behind, live, reasons, started_again, states
+from tests.chaos.programs import kill, live, reasons, started_again, states
 from tests.lab.real_world import records, reservations
+from tests.marked import MARK, marked
 
 pytestmark = [pytest.mark.machines, pytest.mark.timeout(900)]
 
@@ -55,6 +56,7 @@ async def test_a_machine_arrives_though_programs_are_killed_in_each_part_of_its_
         engine = make_engine(here.environment["RACKRISE_DATABASE_URL"], pool_size=2)
         stack.push_async_callback(engine.dispose)
         sessions = make_sessions(engine)
+        assert marked(namespace), "the mark marks nothing"
         (machine,) = site.machines
         before = await in_dns(site)
         machine.power_on()
@@ -81,7 +83,7 @@ async def test_a_machine_arrives_though_programs_are_killed_in_each_part_of_its_
         # The others are short, and may be over before they are seen.
         assert died.keys() >= {"rebooting", "installing"}
         await judge(site, machine, sessions, before)
-    assert left_behind(namespace) == []
+    assert marked(namespace) == []
 
 
 async def judge(site: RealSite, machine: Machine, sessions: Sessions, before: Records) -> None:

@@ -17,7 +17,8 @@ from inventory.models import Callback, CallbackKind, Effect, EffectState
 from lab.demo import data_directory
 from lab.process import until
 from lab.simulated import Pace, SimulatedSite, simulated_site
-from tests.chaos.programs import MARK, kill, left_behind, live, reasons, started_again, states
+from tests.chaos.programs import kill, live, reasons, started_again, states
+from tests.marked import MARK, marked
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -43,6 +44,7 @@ async def test_all_hosts_arrive_though_every_program_is_killed_on_the_way(
         ):
             engine = make_engine(here.environment["RACKRISE_DATABASE_URL"], pool_size=2)
             sessions = make_sessions(engine)
+            assert marked(mark), "the mark marks nothing"
             for host in site.hosts:
                 await host.power_on()
             for name in KILLS:
@@ -62,7 +64,7 @@ async def test_all_hosts_arrive_though_every_program_is_killed_on_the_way(
                 pytest.fail(f"{error}: {await states(sessions)}; claims: {await live(sessions)}")
             await judge(site, sessions)
             await engine.dispose()
-    assert left_behind(mark) == []
+    assert marked(mark) == []
 
 
 async def judge(site: SimulatedSite, sessions: Sessions) -> None:

@@ -11,15 +11,23 @@ from flows.anaconda_build import anaconda_build
 from flows.cancel import cancel
 from flows.first_boot import first_boot
 from flows.inception import inception
-from inventory import hosts, orders
+from inventory import hosts
 from inventory.arrows import Phase
 from inventory.due import due
 from inventory.errors import NotReady
 from inventory.life import HostState
-from inventory.models import Build, BuildOutcome, CallbackKind, Claim, StepState, now
+from inventory.models import Build, BuildOutcome, CallbackKind, Claim, StepState
 from tasks.company import Company, NothingDone, Problem
 from tests.flows.bench import Bench
-from tests.flows.test_undo import claimed, give_up, in_operation, outside, without_boot_files
+from tests.flows.test_undo import (
+    claimed,
+    give_up,
+    in_operation,
+    outside,
+    provisioned,
+    rebuilt,
+    without_boot_files,
+)
 
 pytestmark = [pytest.mark.usefixtures("bare")]
 
@@ -152,10 +160,7 @@ async def test_a_held_host_that_gets_another_name_begins_anew_under_it(
 ) -> None:
     name = await held_with_its_records(bench, monkeypatch)
     assert list(bench.dns_records("A")) == [name]
-    async with bench.database.sessions.begin() as session:
-        host = await hosts.named(session, name)
-        group = await orders.group_named(session, "plain")
-        await orders.provision(session, host, group, name="db01", asked_by="me", at=now())
+    await provisioned(bench, name, "db01")
     new = "db01.lab.example"
     assert (await bench.build(new)).generation == 2
     await in_operation(bench, new)
@@ -169,10 +174,7 @@ async def test_a_held_host_that_is_asked_for_as_it_is_goes_on_where_it_was(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = await held_with_its_records(bench, monkeypatch)
-    async with bench.database.sessions.begin() as session:
-        host = await hosts.named(session, name)
-        group = await orders.group_named(session, "plain")
-        await orders.provision(session, host, group, name=None, asked_by="me", at=now())
+    await provisioned(bench, name, None)
     assert (await bench.host(name)).state is HostState.PREPARING
     assert (await bench.build(name)).generation == 1
 
@@ -184,9 +186,7 @@ async def test_cancelling_a_rebuild_of_a_held_host_undoes_what_that_one_had_made
     name = await bench.selected(1)
     await inception.fn(hosts=[name])
     await bench.hold(name, step=20)
-    async with bench.database.sessions.begin() as session:
-        host = await hosts.named(session, name)
-        await orders.rebuild(session, host, None, asked_by="me", at=now())
+    await rebuilt(bench, name)
     await give_up(bench, name)
     await cancel.fn(hosts=[name])
     assert (await bench.host(name)).state is HostState.CANCELLED
@@ -202,9 +202,7 @@ async def test_cancelling_a_second_rebuild_leaves_what_is_in_operation(bench: Be
     before = outside(bench)
     bench.images.reboots.clear()
     for _ in range(2):
-        async with bench.database.sessions.begin() as session:
-            host = await hosts.named(session, name)
-            await orders.rebuild(session, host, None, asked_by="me", at=now())
+        await rebuilt(bench, name)
         await inception.fn(hosts=[name])
         bench.images.reboots.clear()
         await bench.hold(name, step=20)

@@ -72,6 +72,21 @@ async def retire(bench: Bench, name: str) -> None:
         await orders.decommission(session, host, asked_by="the test", at=now())
 
 
+async def provisioned(bench: Bench, name: str, new: str | None) -> None:
+    """A host is asked for, under another name where one is given."""
+    async with bench.database.sessions.begin() as session:
+        host = await hosts.named(session, name)
+        group = await orders.group_named(session, "plain")
+        await orders.provision(session, host, group, name=new, asked_by="the test", at=now())
+
+
+async def rebuilt(bench: Bench, name: str) -> None:
+    """A host is to be built anew."""
+    async with bench.database.sessions.begin() as session:
+        host = await hosts.named(session, name)
+        await orders.rebuild(session, host, None, asked_by="the test", at=now())
+
+
 async def claimed(bench: Bench, name: str, phase: Phase) -> UUID:
     """The company of a claim as the dispatcher makes it."""
     build = await bench.build(name)
@@ -123,9 +138,7 @@ async def test_a_whole_life_leaves_everything_as_it_was_byte_for_byte(bench: Ben
     before = outside(bench)
     name = await bench.selected(1)
     await in_operation(bench, name)
-    async with bench.database.sessions.begin() as session:
-        host = await hosts.named(session, name)
-        await orders.rebuild(session, host, None, asked_by="the test", at=now())
+    await rebuilt(bench, name)
     bench.images.reboots.clear()
     await in_operation(bench, name)
     assert (await bench.build(name)).generation == 2
@@ -142,9 +155,7 @@ async def test_a_cancelled_rebuild_leaves_what_the_build_before_had_made(bench: 
     name = await bench.selected(1)
     await in_operation(bench, name)
     before = without_boot_files(outside(bench))
-    async with bench.database.sessions.begin() as session:
-        host = await hosts.named(session, name)
-        await orders.rebuild(session, host, None, asked_by="the test", at=now())
+    await rebuilt(bench, name)
     bench.images.reboots.clear()
     await inception.fn(hosts=[name])
     assert without_boot_files(outside(bench)) != before
@@ -350,10 +361,7 @@ async def test_an_undo_killed_at_any_point_ends_with_everything_as_it_was(bench:
 async def test_records_of_a_former_name_are_taken_away_by_the_next_build(bench: Bench) -> None:
     name = await bench.selected(1)
     await in_operation(bench, name)
-    async with bench.database.sessions.begin() as session:
-        host = await hosts.named(session, name)
-        group = await orders.group_named(session, "plain")
-        await orders.provision(session, host, group, name="db01", asked_by="the test", at=now())
+    await provisioned(bench, name, "db01")
     bench.images.reboots.clear()
     await in_operation(bench, "db01.lab.example")
     assert list(bench.dns_records("A")) == ["db01.lab.example"]
@@ -386,9 +394,7 @@ async def test_a_held_host_is_rebuilt_over_what_it_had(bench: Bench) -> None:
     name = await bench.selected(1)
     await inception.fn(hosts=[name])
     await bench.hold(name, step=20)
-    async with bench.database.sessions.begin() as session:
-        host = await hosts.named(session, name)
-        await orders.rebuild(session, host, None, asked_by="the test", at=now())
+    await rebuilt(bench, name)
     bench.images.reboots.clear()
     await in_operation(bench, name)
     assert (await bench.build(name)).generation == 2
@@ -401,9 +407,7 @@ async def test_a_held_host_is_rebuilt_over_what_it_had(bench: Bench) -> None:
 async def test_a_host_without_a_bmc_is_rebuilt_when_somebody_restarts_it(bench: Bench) -> None:
     name = await bench.selected(1)
     await in_operation(bench, name)
-    async with bench.database.sessions.begin() as session:
-        host = await hosts.named(session, name)
-        await orders.rebuild(session, host, None, asked_by="the test", at=now())
+    await rebuilt(bench, name)
     # It runs its own system: its discovery image is silent since the first build.
     await inception.fn(hosts=[name])
     assert (await bench.host(name)).state is HostState.REBOOTING
@@ -453,11 +457,3 @@ async def test_a_name_that_another_host_has_taken_stays_its_own(
     await retire(bench, leaver)
     await decommission.fn(hosts=[leaver])
     assert set(bench.dns_records("A")) == names - {leaver}
-
-
-async def provisioned(bench: Bench, name: str, new: str) -> None:
-    """A host is to be built, under another name."""
-    async with bench.database.sessions.begin() as session:
-        host = await hosts.named(session, name)
-        group = await orders.group_named(session, "plain")
-        await orders.provision(session, host, group, name=new, asked_by="the test", at=now())

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-import psutil
 import pytest
+
+from tests.marked import MARK, marked
 
 pytestmark = pytest.mark.long
 
@@ -47,13 +48,7 @@ class Demo:
 
     def processes(self) -> list[str]:
         """Its processes that run."""
-        return [" ".join(one.cmdline()) for one in psutil.process_iter() if self._is_ours(one)]
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        try:
-            return process.environ().get("RACKRISE_TEST_MARK") == self._mark
-        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
-            return False
+        return marked(self._mark)
 
     def directories(self) -> list[Path]:
         """Where it keeps its data."""
@@ -67,7 +62,7 @@ async def demo(temporary: Path, *options: str) -> AsyncIterator[Demo]:
     mark = uuid4().hex
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-u", "-m", "lab.demo", "--site", "simulated", *options),
-        env={**os.environ, "RACKRISE_TEST_MARK": mark, "TMPDIR": str(temporary)},
+        env={**os.environ, MARK: mark, "TMPDIR": str(temporary)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

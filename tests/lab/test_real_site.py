@@ -15,7 +15,6 @@ from typing import Literal
 from urllib.parse import urlsplit
 from uuid import UUID
 
-import psutil
 import pytest
 import pytest_asyncio
 import sqlalchemy as sa
@@ -49,6 +48,7 @@ from lab.reach import reach
 from lab.real import BMC_CREDENTIALS, DOMAIN, REVERSE, RealSite, real_site
 from tasks.desired import build_token
 from tests.lab.real_world import boot_files, records, reservations
+from tests.marked import MARK, marked
 
 pytestmark = [
     pytest.mark.machines,
@@ -61,7 +61,6 @@ COMMAND_SECONDS = 60.0
 ATTEND_SECONDS = 150.0
 """Two of its minutes, and time for Prefect to start it."""
 FIRST_DYNAMIC, LAST_DYNAMIC = IPv4Address("192.0.2.100"), IPv4Address("192.0.2.199")
-MARK = "RACKRISE_TEST_MARK"
 
 
 @dataclass(frozen=True)
@@ -339,28 +338,16 @@ async def bring_up(name: str) -> AsyncIterator[Cycle]:
             await cycle.power_on()
             await cycle.arrive()
             yield cycle
-    assert processes(namespace) == []
+    assert marked(namespace) == []
     assert namespace not in await run("ip", "netns", "list")
     assert [one for one in (data, directory) if one.exists()] == []
-
-
-def processes(mark: str) -> list[str]:
-    """What still runs of all that was started for a site."""
-    found = []
-    for one in psutil.process_iter():
-        try:
-            if one.environ().get(MARK) == mark:
-                found.append(" ".join(one.cmdline()))
-        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue
-    return found
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=list(SETTINGS))
 async def cycle(request: pytest.FixtureRequest) -> AsyncIterator[Cycle]:
     """One bring-up of each site for all tests."""
     async with bring_up(request.param) as arrived:
-        assert processes(arrived.site.namespace.name), "the mark marks nothing"
+        assert marked(arrived.site.namespace.name), "the mark marks nothing"
         yield arrived
 
 
