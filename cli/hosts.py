@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from inventory.database import AsyncSession
     from inventory.hardware import HardwareRow
     from inventory.models import ProfileChange
-    from inventory.orders import Held
     from inventory.overview import ArrowRow, EffectRow, HostRow
     from inventory.profiles import ProfileRow
     from inventory.repositories import RepositoryRow
+    from inventory.retries import Held
 
 __all__ = ["app"]
 
@@ -262,18 +262,18 @@ def retry(
     ] = False,
 ) -> None:
     """Let held hosts go on at their unfinished step."""
-    from inventory import orders
+    from inventory import retries
     from inventory.models import now
 
     if (held_at is None) == (not names):
         raise typer.BadParameter("name hosts, or give a step with --held-at")
 
-    async def order(session: AsyncSession) -> orders.Retried:
+    async def order(session: AsyncSession) -> retries.Retried:
         chosen = list(names or [])
         if held_at is not None:
-            found = await orders.held_at(session, held_at, because=because, group=group)
+            found = await retries.held_at(session, held_at, because=because, group=group)
             chosen = _same_reason(found, held_at, everyone=everyone)
-        return await orders.retry_all(session, chosen, at=now())
+        return await retries.retry_all(session, chosen, at=now())
 
     told = with_inventory(order)
     for name, phase in told.goes.items():

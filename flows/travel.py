@@ -12,7 +12,7 @@ from prefect import get_client, get_run_logger, runtime
 from prefect.artifacts import acreate_table_artifact
 from sqlmodel import col, select
 
-from inventory import builds, claims, hosts, orders
+from inventory import builds, claims, hosts, orders, retries
 from inventory.arrows import Phase
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, is_passing, notify
 from inventory.errors import NotReady
@@ -140,9 +140,9 @@ async def _ready(
         build = await builds.current_build(session, host.id)
         if build is None:
             continue
-        if host.state is HostState.HELD and await orders.phase_to_resume(session, build) is phase:
-            await orders.resume(session, host, build, at=m.clock())
-        if await orders.may_run(session, host, build, phase):
+        if host.state is HostState.HELD and await retries.phase_to_resume(session, build) is phase:
+            await retries.resume(session, host, build, at=m.clock())
+        if await retries.may_run(session, host, build, phase):
             ready.append(build.id)
     return ready
 

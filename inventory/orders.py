@@ -1,63 +1,34 @@
-"""What people, rules and schedules ask for: provision a host, or go on with one that is held."""
+"""What people, rules and schedules ask for: provision a host, build it anew, give it up."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from uuid import UUID, uuid4
+from datetime import datetime
 
-import sqlalchemy as sa
-from sqlmodel import col, select
+from sqlmodel import select
 
-from inventory import builds, callbacks, claims, effects, hosts, steps
-from inventory.arrows import PROFILED, Evidence, Phase, arrow
+from inventory import builds, claims, effects, hosts, retries, steps
+from inventory.arrows import Evidence
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
-from inventory.errors import InventoryError, NotReady, UnknownGroup
-from inventory.life import TRANSITIONS, WAITS_FOR_HOST, Event, HostState
+from inventory.errors import NotReady, UnknownGroup
+from inventory.life import TRANSITIONS, Event, HostState
 from inventory.models import (
     Build,
     BuildOutcome,
-    CallbackKind,
     Domain,
     Host,
     HostGroup,
-    Interface,
 )
 
 __all__ = [
     "MAY_BE_CANCELLED",
     "MAY_BE_PROVISIONED",
-    "STATES_OF",
-    "Held",
-    "Retried",
     "cancel",
     "decommission",
     "group_named",
-    "has_spoken",
-    "held_at",
-    "may_run",
-    "phase_to_resume",
     "provision",
     "rebuild",
-    "resume",
-    "retry",
-    "retry_all",
-    "start",
 ]
 
-STATES_OF: dict[Phase, frozenset[HostState]] = {
-    Phase.DISCOVERY: frozenset({HostState.DISCOVERED}),
-    Phase.INCEPTION: frozenset({HostState.SELECTED, HostState.PREPARING, HostState.REBOOTING}),
-    Phase.FIRST_BOOT: frozenset({HostState.FIRST_BOOT}),
-    Phase.ANACONDA: frozenset({HostState.INSTALLING, HostState.INSTALLED, HostState.FIRST_BOOT}),
-    Phase.CANCEL: frozenset({HostState.CANCELLING}),
-    Phase.DECOMMISSION: frozenset({HostState.DECOMMISSIONING}),
-}
-"""Where a host may be when a phase of its build is run, or run again."""
-
-_MADE_SURE = frozenset({23, 24, *PROFILED})
-"""Arrows that belong in the installer and that the first boot makes sure of."""
 
 MAY_BE_PROVISIONED = frozenset(
     {HostState.DISCOVERED, HostState.HELD, HostState.IN_OPERATION, HostState.CANCELLED}
@@ -67,8 +38,6 @@ MAY_BE_PROVISIONED = frozenset(
 MAY_BE_CANCELLED = frozenset(
     one.source for one in TRANSITIONS if one.event is Event.CANCEL
 ) | frozenset({HostState.CANCELLING})
-_TOGETHER = 50
-"""Hosts that travel in one run, as with the dispatcher."""
 _LEAVING = frozenset({HostState.CANCELLING, HostState.DECOMMISSIONING})
 
 
@@ -119,7 +88,7 @@ async def provision(
             build = await _supersede(session, host, build, group, asked_by=asked_by, at=at)
         case HostState.HELD if build is not None and _before_reboot(build):
             came_from = build.held_from
-            await resume(session, host, build, at=at)
+            await retries.resume(session, host, build, at=at)
             if came_from is HostState.DISCOVERED:
                 await hosts.move(session, host, Event.SELECT, at)
         case HostState.IN_OPERATION | HostState.CANCELLED if build is None:
@@ -198,100 +167,6 @@ async def _full_name(session: AsyncSession, host: Host, group: HostGroup, name: 
         return wanted
     domain = await session.get_one(Domain, group.domain_id)
     return f"{wanted}.{domain.name}"
-
-
-async def phase_to_resume(session: AsyncSession, build: Build) -> Phase | None:
-    """The phase in which a held build goes on: that of the step at which it stopped.
-
-    Returns:
-        None where the next move is the host's: to run our part of the phase would take away the
-        boot configuration that it still needs.
-    """
-    for undoing in (Phase.CANCEL, Phase.DECOMMISSION):
-        if build.held_from in STATES_OF[undoing]:
-            return undoing
-    if build.held_step is not None:
-        phase = arrow(build.held_step).phase
-    else:
-        phase = next(one for one, states in STATES_OF.items() if build.held_from in states)
-    match build.held_from:
-        case HostState.REBOOTING | HostState.INSTALLING:
-            return phase if phase is Phase.INCEPTION else None
-        case HostState.FIRST_BOOT if phase is not Phase.ANACONDA or build.held_step in _MADE_SURE:
-            told = await has_spoken(session, build)
-            return Phase.FIRST_BOOT if told else None
-        case _:
-            return phase
-
-
-async def has_spoken(session: AsyncSession, build: Build) -> bool:
-    """Whether an installed system has said, and had said, all that the first boot is judged by."""
-    group = await session.get(HostGroup, build.host_group_id) if build.host_group_id else None
-    registers = group is not None and group.candlepin_id is not None
-    if registers and build.id not in await steps.done(session, [build.id], PROFILED):
-        return False
-    kinds = [CallbackKind.REPORT]
-    if group is not None and group.puppet_id is not None:
-        kinds.append(CallbackKind.PUPPET_REPORT)
-    return all([await callbacks.latest(session, build.id, kind) for kind in kinds])
-
-
-async def may_run(session: AsyncSession, host: Host, build: Build, phase: Phase) -> bool:
-    """Whether a phase that a person has started has anything to do for a host where it is.
-
-    An installer at work still needs its boot configuration, and a system that has not reported
-    cannot be judged.
-    """
-    match phase:
-        case Phase.ANACONDA if host.state is HostState.INSTALLING:
-            return False
-        case Phase.FIRST_BOOT if not await has_spoken(session, build):
-            return False
-    return host.state in STATES_OF[phase]
-
-
-async def resume(session: AsyncSession, host: Host, build: Build, *, at: datetime) -> None:
-    """Put a held host back to where it was; one that we wait for gets its whole time again.
-
-    Raises:
-        NotReady: its run has still to let go of it; nothing else could travel with it until then.
-    """
-    if await claims.is_claimed(session, build.id):
-        need = "the run that it travelled in has not let go of it yet: try again in a few seconds"
-        raise NotReady(host.name, host.state, need)
-    await builds.resume(session, build, at)
-    if build.host_group_id is not None and host.state in WAITS_FOR_HOST:
-        group = await session.get_one(HostGroup, build.host_group_id)
-        first_boot = host.state is HostState.FIRST_BOOT
-        minutes = group.first_boot_minutes if first_boot else group.install_minutes
-        build.deadline = at + timedelta(minutes=minutes)
-
-
-async def retry(session: AsyncSession, host: Host, *, at: datetime) -> Phase | None:
-    """Let a held host go on at its unfinished step.
-
-    Returns:
-        The phase that is run again; None: it is the host's turn, which is waited for anew.
-
-    Raises:
-        NotReady: the host is not held.
-    """
-    build, phase = await _let_go_on(session, host, at)
-    if phase is not None:
-        await start(session, phase, [build.id], at=at)
-    # What the host said while it was held is due now.
-    await notify(session, CHANNEL_CALLBACKS)
-    return phase
-
-
-async def _let_go_on(session: AsyncSession, host: Host, at: datetime) -> tuple[Build, Phase | None]:
-    host = await hosts.lock_host(session, host.id)
-    build = await builds.current_build(session, host.id)
-    if host.state is not HostState.HELD or build is None:
-        raise NotReady(host.name, host.state, "only a host that is held can be retried")
-    phase = await phase_to_resume(session, build)
-    await resume(session, host, build, at=at)
-    return build, phase
 
 
 async def cancel(session: AsyncSession, host: Host, *, why: str, at: datetime) -> Build:
@@ -388,110 +263,3 @@ async def rebuild(
         build = await _supersede(session, host, build, group, asked_by=asked_by, at=at)
         return await _select(session, host, build, group, name=None, asked_by=asked_by, at=at)
     return await provision(session, host, group, name=None, asked_by=asked_by, at=at)
-
-
-@dataclass(frozen=True)
-class Held:
-    """Hosts that are held at the same step for the same reason."""
-
-    step: int | None
-    reason: str
-    """With the hosts' own names and addresses left out."""
-    hosts: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Retried:
-    """What became of hosts that were to go on."""
-
-    goes: Mapping[str, Phase | None]
-    """By name: the phase that is run again; None: the host is waited for anew."""
-    refused: Mapping[str, str]
-    """By name: why it cannot."""
-
-
-async def held_at(
-    session: AsyncSession, step: int, *, because: str = "", group: str = ""
-) -> list[Held]:
-    """The hosts that are held at a step, by reason, the reason of most hosts first.
-
-    Args:
-        session: only read.
-        step: number of the arrow.
-        because: only reasons with these words, in any case.
-        group: only hosts of the host group of this name; empty: of all.
-    """
-    found = await session.exec(
-        select(Host.name, Build.held_reason, Interface.ip, Interface.mac)
-        .join(Build, col(Build.host_id) == col(Host.id))
-        .outerjoin(
-            Interface,
-            sa.and_(col(Interface.host_id) == col(Host.id), col(Interface.provisioning)),
-        )
-        .outerjoin(HostGroup, col(HostGroup.id) == col(Build.host_group_id))
-        .where(
-            col(Host.state) == HostState.HELD,
-            col(Build.closed_at).is_(None),
-            Build.held_step == step,
-            sa.true() if not group else HostGroup.name == group,
-        )
-        .order_by(col(Host.name))
-    )
-    by_reason: dict[str, list[str]] = {}
-    for name, reason, ip, mac in found:
-        if because.lower() in (reason or "").lower():
-            said = _without((reason or ""), name, str(ip or ""), mac or "")
-            by_reason.setdefault(said, []).append(name)
-    held = [Held(step, reason, tuple(names)) for reason, names in by_reason.items()]
-    return sorted(held, key=lambda one: -len(one.hosts))
-
-
-def _without(reason: str, *own: str) -> str:
-    for one in own:
-        if one:
-            reason = reason.replace(one, "…")
-    return reason
-
-
-async def retry_all(session: AsyncSession, names: Sequence[str], *, at: datetime) -> Retried:
-    """Let held hosts go on, together where they go on with the same phase.
-
-    One that cannot go on keeps no other from it.
-
-    Args:
-        session: in the caller's transaction.
-        names: full names.
-        at: the present.
-    """
-    goes: dict[str, Phase | None] = {}
-    refused: dict[str, str] = {}
-    together: dict[Phase, list[UUID]] = {}
-    for name in sorted(names):
-        try:
-            async with session.begin_nested():
-                host = await hosts.named(session, name)
-                build, phase = await _let_go_on(session, host, at)
-        except InventoryError as error:
-            refused[name] = str(error)
-            continue
-        goes[name] = phase
-        if phase is not None:
-            together.setdefault(phase, []).append(build.id)
-    for phase, ids in together.items():
-        for first in range(0, len(ids), _TOGETHER):
-            await start(session, phase, ids[first : first + _TOGETHER], at=at)
-    await notify(session, CHANNEL_CALLBACKS)
-    return Retried(goes, refused)
-
-
-async def start(
-    session: AsyncSession, phase: Phase, build_ids: list[UUID], *, at: datetime
-) -> set[UUID]:
-    """Claim a phase for builds, which then travel together, and wake the dispatcher.
-
-    Returns:
-        The builds that were claimed; others have a run already, or are closed.
-    """
-    claimed = await claims.claim(session, phase, build_ids, company=uuid4(), at=at)
-    await notify(session, CHANNEL_CALLBACKS)
-    return claimed

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from prefect import task
 from sqlmodel import col, select
 
-from inventory import builds, callbacks, hosts, orders, steps
+from inventory import builds, callbacks, hosts, retries, steps
 from inventory.arrows import PROFILED, Phase, arrow
 from inventory.database import AsyncSession
 from inventory.durations import Usual, usual
@@ -124,7 +124,7 @@ async def _hold(session: AsyncSession, build_id: UUID, host_id: int) -> str | No
         return None
     name, phase, heard = host.name, Phase.ANACONDA, set[int]()
     if host.state is HostState.FIRST_BOOT:
-        if await orders.has_spoken(session, build):
+        if await retries.has_spoken(session, build):
             return None  # late, but here: it is our turn
         phase = Phase.FIRST_BOOT
         if await callbacks.latest(session, build.id, CallbackKind.REPORT) is not None:

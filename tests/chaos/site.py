@@ -28,7 +28,7 @@ from integrations.dns import authoritative_lookup
 from integrations.puppet import PuppetCa
 from integrations.smart_proxy import SmartProxy, SmartProxySettings
 from integrations.tftp import tftp_read
-from inventory import claims, hosts, orders
+from inventory import claims, hosts, retries
 from inventory.arrows import Phase
 from inventory.due import due, settle_callbacks
 from inventory.models import (
@@ -333,7 +333,7 @@ async def retry_held(site: ChaosSite) -> list[Build]:
                 )
             ).one()
             held.append(Build.model_validate(build.model_dump()))
-            await orders.retry(session, await hosts.named(session, host.name), at=now())
+            await retries.retry(session, await hosts.named(session, host.name), at=now())
     return held
 
 

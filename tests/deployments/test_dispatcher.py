@@ -19,7 +19,7 @@ from sqlmodel import col, select
 from deployments import dispatcher as module
 from deployments.catalogue import register
 from deployments.dispatcher import Dispatcher
-from inventory import claims, hosts, orders
+from inventory import claims, hosts, retries
 from inventory.arrows import Phase
 from inventory.database import CHANNEL_CALLBACKS
 from inventory.life import Event, HostState
@@ -125,7 +125,7 @@ async def test_a_crash_between_claim_and_run_loses_nothing(
     name = await bench.selected(1)
     build = await bench.build(name)
     async with bench.database.sessions.begin() as session:
-        await orders.start(session, Phase.INCEPTION, [build.id], at=now())
+        await retries.start(session, Phase.INCEPTION, [build.id], at=now())
     await dispatcher.round()
     (run,) = await prefect.open_runs()
     assert names_in(run) == [name]

@@ -51,7 +51,7 @@ from integrations.bootfiles import BootRoot
 from integrations.dhcp.kea import KeaSettings
 from integrations.dns import DnsSettings
 from integrations.smart_proxy import SmartProxy, SmartProxySettings
-from inventory import builds, callbacks, claims, effects, hosts, orders, steps
+from inventory import builds, callbacks, claims, effects, hosts, orders, retries, steps
 from inventory.arrows import Evidence, Phase
 from inventory.database import AsyncSession
 from inventory.hosts import Discovered, SeenInterface
@@ -271,7 +271,7 @@ class Ledger:
     async def retry(self, name: str) -> Phase | None:
         """A person's retry of a held host."""
         async with self.database.sessions.begin() as session:
-            return await orders.retry(session, await hosts.named(session, name), at=now())
+            return await retries.retry(session, await hosts.named(session, name), at=now())
 
     async def company(self, name: str) -> UUID:
         """The company of a host's live claim."""

@@ -12,7 +12,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from sqlmodel import col, select
 
 from flows.inception import inception
-from inventory import orders, steps
+from inventory import retries, steps
 from inventory.arrows import Phase
 from inventory.life import HostState
 from inventory.models import Claim, StepState, Subnet, now
@@ -28,7 +28,7 @@ async def together(bench: Bench, count: int) -> tuple[list[str], UUID]:
     names = [await bench.selected(number) for number in range(1, count + 1)]
     builds = [(await bench.build(name)).id for name in names]
     async with bench.database.sessions.begin() as session:
-        await orders.start(session, Phase.INCEPTION, builds, at=now())
+        await retries.start(session, Phase.INCEPTION, builds, at=now())
     return names, await bench.company(names[0])
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from flows.inception import inception
 from integrations.smart_proxy import SmartProxy
-from inventory import claims, orders
+from inventory import claims, retries
 from inventory.arrows import Phase
 from inventory.database import AsyncSession, Sessions
 from inventory.models import Subnet, now
@@ -112,7 +112,7 @@ async def claimed(bench: Bench, number: int) -> tuple[str, UUID]:
     name = await bench.selected(number)
     build = await bench.build(name)
     async with bench.database.sessions.begin() as session:
-        await orders.start(session, Phase.INCEPTION, [build.id], at=now())
+        await retries.start(session, Phase.INCEPTION, [build.id], at=now())
     # Each host's run fetches anew what the one before it had.
     shutil.rmtree(bench.root / "boot", ignore_errors=True)
     return name, await bench.company(name)

@@ -17,7 +17,7 @@ from flows.cancel import cancel
 from flows.decommission import decommission
 from flows.first_boot import first_boot
 from flows.inception import inception
-from inventory import claims, hosts, orders
+from inventory import claims, hosts, orders, retries
 from inventory.arrows import Phase
 from inventory.due import due
 from inventory.errors import NotReady
@@ -91,7 +91,7 @@ async def claimed(bench: Bench, name: str, phase: Phase) -> UUID:
     """The company of a claim as the dispatcher makes it."""
     build = await bench.build(name)
     async with bench.database.sessions.begin() as session:
-        await orders.start(session, phase, [build.id], at=now())
+        await retries.start(session, phase, [build.id], at=now())
     return await bench.company(name)
 
 
@@ -246,7 +246,7 @@ async def test_a_claim_that_nobody_took_up_ends_at_once(bench: Bench) -> None:
     name = await bench.selected(1)
     build = await bench.build(name)
     async with bench.database.sessions.begin() as session:
-        await orders.start(session, Phase.INCEPTION, [build.id], at=now())
+        await retries.start(session, Phase.INCEPTION, [build.id], at=now())
     await give_up(bench, name)
     async with bench.database.sessions.begin() as session:
         assert [one.phase for one in await due(session, 10)] == [Phase.CANCEL]
