@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import getpass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from cli.inventory import with_inventory
+from cli.output import moment, print_table, table
 
 if TYPE_CHECKING:
     from inventory.database import AsyncSession
@@ -23,27 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-_PIPE_COLUMNS = 400
-
 app = typer.Typer(help="Hosts: look at them, provision them, let held ones go on.")
-
-
-def _table(*columns: str) -> Table:
-    table = Table()
-    for one in columns:
-        # A name that is cut short cannot be searched for.
-        table.add_column(one, overflow="fold")
-    return table
-
-
-def _print(table: Table) -> None:
-    screen = Console()
-    # In a pipe nobody sees eighty columns; a row stays a line there for whoever filters it.
-    (screen if screen.is_terminal else Console(width=_PIPE_COLUMNS)).print(table)
-
-
-def _moment(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _held(row: HostRow) -> str:
@@ -63,10 +41,10 @@ def list_hosts() -> None:
     """All hosts: state, since when, and why those that are held or given up are so."""
     from inventory.overview import fleet
 
-    table = _table("host", "state", "since (UTC)", "address", "held at, because; what to do")
+    shown = table("host", "state", "since (UTC)", "address", "held at, because; what to do")
     for row in with_inventory(fleet):
-        table.add_row(row.name, row.state, _moment(row.since), row.ip or "", _held(row))
-    _print(table)
+        shown.add_row(row.name, row.state, moment(row.since), row.ip or "", _held(row))
+    print_table(shown)
 
 
 @app.command()
@@ -97,39 +75,39 @@ def show(name: Annotated[str, typer.Argument(help="Full name of the host.")]) ->
         )
 
     arrows, rows, used, hardware, reported, changed = with_inventory(look)
-    table = _table("arrow", "state", "evidence", "at (UTC)", "seen")
+    shown = table("arrow", "state", "evidence", "at (UTC)", "seen")
     for row in arrows:
-        table.add_row(
+        shown.add_row(
             row.label,
             row.state,
             row.evidence or "",
-            _moment(row.at) if row.at else "",
+            moment(row.at) if row.at else "",
             row.error or row.seen,
         )
-    _print(table)
+    print_table(shown)
     if hardware:
-        table = _table("hardware", "value", "by the facts of", "at (UTC)")
+        shown = table("hardware", "value", "by the facts of", "at (UTC)")
         for part in hardware:
-            table.add_row(part.what, part.value, part.source, _moment(part.at))
-        _print(table)
+            shown.add_row(part.what, part.value, part.source, moment(part.at))
+        print_table(shown)
     if used:
-        table = _table("repository", "address", "served by")
+        shown = table("repository", "address", "served by")
         for one in used:
-            table.add_row(one.name, one.url, one.known_as)
-        _print(table)
+            shown.add_row(one.name, one.url, one.known_as)
+        print_table(shown)
     if reported:
-        table = _table("reported", "how many", "at (UTC)", "last change (UTC)", "came", "went")
+        shown = table("reported", "how many", "at (UTC)", "last change (UTC)", "came", "went")
         for kind in reported:
-            latest = (_moment(kind.changed_at), f"{kind.added}", f"{kind.removed}")
+            latest = (moment(kind.changed_at), f"{kind.added}", f"{kind.removed}")
             last = latest if kind.added or kind.removed else ("", "", "")
-            table.add_row(kind.content_type, f"{kind.count}", _moment(kind.received_at), *last)
-        _print(table)
+            shown.add_row(kind.content_type, f"{kind.count}", moment(kind.received_at), *last)
+        print_table(shown)
     if changed:
-        table = _table("changed outside", "where", "state", "at (UTC)", "seen")
+        shown = table("changed outside", "where", "state", "at (UTC)", "seen")
         for effect in changed:
             record = f"{effect.system} {effect.key}"
-            table.add_row(record, effect.place, effect.state, _moment(effect.at), effect.seen)
-        _print(table)
+            shown.add_row(record, effect.place, effect.state, moment(effect.at), effect.seen)
+        print_table(shown)
     for host in rows:
         if said := _held(host):
             comes = "at " if host.state == "held" else "by " if host.given_up else "and "
@@ -156,7 +134,7 @@ def packages(
         typer.echo("\n".join(now_there) or f"{name} has reported no packages")
         return
     for one in changed:
-        typer.echo(f"{_moment(one.at)} UTC, {one.content_type}")
+        typer.echo(f"{moment(one.at)} UTC, {one.content_type}")
         for sign, items in (("-", one.removed), ("+", one.added)):
             for item in items:
                 typer.echo(f"  {sign} {profiles.in_words(item)}")

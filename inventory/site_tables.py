@@ -94,12 +94,6 @@ def _domain(text: str) -> str:
     return text
 
 
-def _only_hold(wish: OnFailure) -> OnFailure:
-    if wish is OnFailure.UNDO:
-        raise ValueError("undo does not exist yet; a host that fails is held: say hold")
-    return wish
-
-
 def _password_hash(text: str) -> str:
     if not re.fullmatch(r"[!*]|\$[0-9a-z]+\$[^\s:]+", text):
         # The text itself may be a password: it is not repeated.
@@ -245,7 +239,7 @@ class HostGroupTable(_Table):
     kernel_options: str = ""
     kickstart_template: str = "kickstart.ks.j2"
     after_build: AfterBuild = AfterBuild.LOCAL_BOOT
-    on_failure: Annotated[OnFailure, AfterValidator(_only_hold)] = OnFailure.HOLD
+    on_failure: OnFailure = OnFailure.HOLD
     candlepin: Name | None = None
     owner: CandlepinName | None = None
     activation_key: CandlepinName | None = None

@@ -149,7 +149,7 @@ async def test_a_change_is_told_with_old_and_new_value_but_without_secrets(
         ('subnet = "lan"\n', "", "[[host_group]]", "host_group.subnet: is missing"),
         ('gateway = "', 'getaway = "', "getaway", "subnet.getaway: is not known here"),
         ('"!"', '"planted"', "root_password_hash", "crypt"),
-        ('"!"', '"!"\non_failure = "undo"', "on_failure", "undo does not exist yet"),
+        ('"!"', '"!"\non_failure = "drop"', "on_failure", "'hold' or 'undo'"),
         ('"!"', '"!"\npuppet = "main"', "puppet", "there is no puppet 'main'; there are: none"),
         ('"!"', '"!"\nclasses = { "Ntp" = {} }', "classes", "should match pattern"),
         ('"!"', '"!"\nparent = "base"', "parent", "there is no host_group 'base'"),

@@ -1,0 +1,90 @@
+"""The tables of the inventory; what must be unique is kept so by PostgreSQL itself.
+
+A row's ``id`` is an ``int`` to everybody: it is None only between being made and being flushed.
+"""
+
+from __future__ import annotations
+
+from inventory.models.builds import (
+    Build,
+    BuildOutcome,
+    Callback,
+    CallbackKind,
+    Claim,
+    Drift,
+    Effect,
+    EffectState,
+    RenderedKickstart,
+    Step,
+    StepState,
+    WorkerLease,
+)
+from inventory.models.columns import now
+from inventory.models.hosts import (
+    Classification,
+    Consumer,
+    Facts,
+    Host,
+    Interface,
+    Profile,
+    ProfileChange,
+    ReportedRepository,
+)
+from inventory.models.site import (
+    LOADERS,
+    AfterBuild,
+    Bmc,
+    Candlepin,
+    DiscoveryRule,
+    Domain,
+    HostGroup,
+    HostOverride,
+    InstallTree,
+    OnFailure,
+    OperatingSystem,
+    Proxy,
+    Pulp,
+    Puppet,
+    Site,
+    Subnet,
+)
+
+__all__ = [
+    "LOADERS",
+    "AfterBuild",
+    "Bmc",
+    "Build",
+    "BuildOutcome",
+    "Callback",
+    "CallbackKind",
+    "Candlepin",
+    "Claim",
+    "Classification",
+    "Consumer",
+    "DiscoveryRule",
+    "Domain",
+    "Drift",
+    "Effect",
+    "EffectState",
+    "Facts",
+    "Host",
+    "HostGroup",
+    "HostOverride",
+    "InstallTree",
+    "Interface",
+    "OnFailure",
+    "OperatingSystem",
+    "Profile",
+    "ProfileChange",
+    "Proxy",
+    "Pulp",
+    "Puppet",
+    "RenderedKickstart",
+    "ReportedRepository",
+    "Site",
+    "Step",
+    "StepState",
+    "Subnet",
+    "WorkerLease",
+    "now",
+]
