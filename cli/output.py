@@ -34,9 +34,11 @@ def print_table(rows: Table) -> None:
 
 def print_json(value: object) -> None:
     """Write a dataclass, a model or a list of them as JSON; times in ISO 8601, in UTC."""
-    from pydantic_core import to_json
+    from typing import Any
 
-    typer.echo(to_json(value, indent=2).decode())
+    from pydantic import TypeAdapter
+
+    typer.echo(TypeAdapter(Any).dump_json(value, indent=2).decode())
 
 
 def moment(at: datetime) -> str:

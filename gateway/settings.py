@@ -90,6 +90,20 @@ class GatewaySettings(BaseSettings):
     transaction_seconds: float = Field(default=10, gt=0)
     """Longest time that a request may take in the database."""
 
+    console_host: str = "127.0.0.1"
+    console_port: int | None = Field(default=None, ge=0, le=65535)
+    """Where people reach console and API; None: nowhere. Hosts are not heard there."""
+    console_certificate: Path | None = None
+    """The console's own; None: plain HTTP, for loopback or behind a proxy that does TLS."""
+    console_key: Path | None = None
+    """Its private key."""
+    console_url: str = ""
+    """How browsers reach it where a proxy stands before it: ``https://rackrise.example.org``."""
+    prefect_url: str = ""
+    """Where browsers reach Prefect's own console; empty: no links to flow runs."""
+    pages_open: int = Field(default=500, ge=1)
+    """Open pages and event streams at a time; more are told to come back."""
+
     @model_validator(mode="after")
     def _tls_is_complete(self) -> Self:
         # With a part of them only, nobody would listen, and nobody would say so.

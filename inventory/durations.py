@@ -13,11 +13,12 @@ from inventory.database import AsyncSession
 from inventory.life import HostState
 from inventory.models import Build, BuildOutcome, Step
 
-__all__ = ["Usual", "usual"]
+__all__ = ["Usual", "UsualArrow", "usual", "usual_arrows"]
 
 FEWEST = 5
 """Builds of a kind from which a usual time can be said at all."""
 _RECENT = 200
+_RECENT_ARROWS = 50
 _SHARE = 0.95
 
 _WAITS = {
@@ -71,3 +72,60 @@ async def usual(session: AsyncSession, group_id: int, state: HostState) -> Usual
     ).one()
     count, time = row
     return Usual(count, time) if count >= FEWEST else None
+
+
+@dataclass(frozen=True)
+class UsualArrow:
+    """How long an arrow has taken in builds of a host group that went well."""
+
+    median: timedelta
+    most: timedelta
+    """So long, or less, for ninety-five of a hundred."""
+    builds: int
+
+
+async def usual_arrows(session: AsyncSession, group_id: int) -> dict[int, UsualArrow]:
+    """How long each arrow usually takes, by number; those that too few builds had are left out.
+
+    An arrow that nobody has begun, because it is the host's, counts from the end of the last arrow
+    that was done before it.
+
+    Args:
+        session: only read; the newest builds of the group count.
+        group_id: the host group's.
+    """
+    recent = (
+        select(Build.id)
+        .where(
+            col(Build.host_group_id) == group_id,
+            col(Build.outcome) == BuildOutcome.IN_OPERATION,
+        )
+        .order_by(col(Build.closed_at).desc())
+        .limit(_RECENT_ARROWS)
+    )
+    before = sa.func.max(Step.ended_at).over(
+        partition_by=col(Step.build_id), order_by=col(Step.ended_at), groups=(None, -1)
+    )
+    took = (
+        sa.select(
+            col(Step.number).label("number"),
+            (col(Step.ended_at) - sa.func.coalesce(Step.started_at, before)).label("took"),
+        )
+        .where(col(Step.build_id).in_(recent), col(Step.ended_at).is_not(None))
+        .subquery()
+    )
+    found = await session.exec(  # type: ignore[call-overload]
+        sa.select(
+            took.c.number,
+            sa.func.percentile_cont(0.5).within_group(took.c.took),
+            sa.func.percentile_cont(_SHARE).within_group(took.c.took),
+            sa.func.count(took.c.took),
+        )
+        .where(took.c.took.is_not(None))
+        .group_by(took.c.number)
+    )
+    return {
+        number: UsualArrow(median, most, count)
+        for number, median, most, count in found
+        if count >= FEWEST
+    }

@@ -10,6 +10,10 @@
     ├── UnknownGroup       there is no host group of this name
     ├── UnknownHost        there is no host of this name
     ├── UnknownSite        nothing says at which site the host is
+    ├── Forbidden          somebody may not do this
+    ├── NotSignedIn        name and password, or a token, are not right
+    ├── UnknownPerson      nobody has this name
+    ├── BadPerson          a person cannot be made so
     ├── BadCondition       a discovery rule's condition or name cannot be computed
     └── SiteFileError      a site file is wrong; all problems, each with its line
 
@@ -24,15 +28,19 @@ from uuid import UUID
 __all__ = [
     "AddressTaken",
     "BadCondition",
+    "BadPerson",
     "BuildOpen",
+    "Forbidden",
     "InventoryError",
     "MacClaimed",
     "NameTaken",
     "NotAdmitted",
     "NotReady",
+    "NotSignedIn",
     "UnknownBmc",
     "UnknownGroup",
     "UnknownHost",
+    "UnknownPerson",
     "UnknownSite",
 ]
 
@@ -156,3 +164,28 @@ class BadCondition(InventoryError):
         self.said = said
         at = f", line {line}" if line is not None else ""
         super().__init__(f"discovery rule {rule}, {what}{at}: {said}")
+
+
+class Forbidden(InventoryError):
+    """Somebody may not do this."""
+
+    def __init__(self, who: str, why: str) -> None:
+        super().__init__(f"{who} may not do this: {why}; an admin can change that")
+
+
+class NotSignedIn(InventoryError):
+    """Nobody is believed to ask; never says what exactly was not right."""
+
+    def __init__(self, said: str = "name or password are not right") -> None:
+        super().__init__(said)
+
+
+class UnknownPerson(InventoryError):
+    """Nobody has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is nobody called {name!r}; see: rackrise user list")
+
+
+class BadPerson(InventoryError):
+    """A person, password or token cannot be made so."""

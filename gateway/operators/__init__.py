@@ -1,0 +1,1 @@
+"""What people call: the API and the console, on a listener of their own."""

@@ -1,0 +1,23 @@
+"""What every handler of console and API shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.context import Gateway
+from gateway.operators.throttle import Throttle
+
+__all__ = ["Operators"]
+
+
+@dataclass(frozen=True)
+class Operators(Gateway):
+    """A gateway as people see it."""
+
+    throttle: Throttle
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers come over TLS, so that cookies may demand it."""
+        behind = self.settings.console_url.startswith("https://")
+        return behind or self.settings.console_certificate is not None
