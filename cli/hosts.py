@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.actor import at_the_command_line
 from cli.inventory import with_inventory
 from cli.output import moment, print_table, table
 
@@ -30,10 +30,6 @@ def _held(row: HostRow) -> str:
     if row.state != "held" or not row.held_reason:
         return row.trouble or ""
     return f"{row.held_step or '-'}: {row.held_reason}. {row.held_advice or ''}".rstrip(". ") + "."
-
-
-def _who() -> str:
-    return f"{getpass.getuser()} at the command line"
 
 
 @app.command("list")
@@ -149,15 +145,12 @@ def provision(
     as_name: Annotated[str | None, typer.Option("--name", help="Name that it gets.")] = None,
 ) -> None:
     """Provision a host: its run starts at once."""
-    from inventory import hosts, orders
-    from inventory.database import CHANNEL_CALLBACKS, notify
+    from inventory import acts
     from inventory.models import now
 
     async def order(session: AsyncSession) -> None:
-        host = await hosts.named(session, name)
-        wanted = await orders.group_named(session, group)
-        await orders.provision(session, host, wanted, name=as_name, asked_by=_who(), at=now())
-        await notify(session, CHANNEL_CALLBACKS)
+        who = at_the_command_line()
+        await acts.provision(session, who, name, group, as_name=as_name or "", at=now())
 
     with_inventory(order)
     typer.echo(f"{name} is on its way; see: rackrise hosts show {as_name or name}")
@@ -171,15 +164,11 @@ def rebuild(
     ] = None,
 ) -> None:
     """Install a host anew, under its name and address: what is on its disk is lost."""
-    from inventory import hosts, orders
-    from inventory.database import CHANNEL_CALLBACKS, notify
+    from inventory import acts
     from inventory.models import now
 
     async def order(session: AsyncSession) -> None:
-        host = await hosts.named(session, name)
-        wanted = await orders.group_named(session, group) if group else None
-        await orders.rebuild(session, host, wanted, asked_by=_who(), at=now())
-        await notify(session, CHANNEL_CALLBACKS)
+        await acts.rebuild(session, at_the_command_line(), name, group=group or "", at=now())
 
     with_inventory(order)
     typer.echo(f"{name} is built anew; see: rackrise hosts show {name}")
@@ -191,12 +180,11 @@ def cancel(
     why: Annotated[str, typer.Option(help="Kept beside who asked.")] = "",
 ) -> None:
     """Give a host's build up, and undo what it has changed outside."""
-    from inventory import hosts, orders
+    from inventory import acts
     from inventory.models import now
 
     async def order(session: AsyncSession) -> None:
-        said = f"{_who()}: {why}" if why else _who()
-        await orders.cancel(session, await hosts.named(session, name), why=said, at=now())
+        await acts.cancel(session, at_the_command_line(), name, why=why, at=now())
 
     with_inventory(order)
     typer.echo(f"{name} is given up; what is undone: rackrise hosts show {name}")
@@ -211,15 +199,14 @@ def decommission(
 
     The machine itself is not touched: switch it off, or it keeps an address that is free to others.
     """
-    from inventory import hosts, orders
+    from inventory import acts
     from inventory.models import now
 
     if not yes:
         typer.confirm(f"Remove all that there is of {name} outside?", abort=True)
 
     async def order(session: AsyncSession) -> None:
-        host = await hosts.named(session, name)
-        await orders.decommission(session, host, asked_by=_who(), at=now())
+        await acts.decommission(session, at_the_command_line(), name, at=now())
 
     with_inventory(order)
     typer.echo(f"{name} leaves; what is undone: rackrise hosts show {name}")
@@ -240,7 +227,7 @@ def retry(
     ] = False,
 ) -> None:
     """Let held hosts go on at their unfinished step."""
-    from inventory import retries
+    from inventory import acts, retries
     from inventory.models import now
 
     if (held_at is None) == (not names):
@@ -251,7 +238,7 @@ def retry(
         if held_at is not None:
             found = await retries.held_at(session, held_at, because=because, group=group)
             chosen = _same_reason(found, held_at, everyone=everyone)
-        return await retries.retry_all(session, chosen, at=now())
+        return await acts.retry(session, at_the_command_line(), chosen, at=now())
 
     told = with_inventory(order)
     for name, phase in told.goes.items():

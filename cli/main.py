@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import backup, bmc, candlepin, content, hosts, puppet, site
+from cli import backup, bmc, candlepin, content, hosts, puppet, site, users
 from cli.plan import drift, plan
 
 __all__ = ["app"]
@@ -28,6 +28,8 @@ app.add_typer(bmc.app, name="bmc")
 app.add_typer(content.app, name="content")
 app.add_typer(puppet.app, name="puppet")
 app.add_typer(candlepin.app, name="candlepin")
+app.add_typer(users.app, name="user")
+app.command()(users.audit)
 app.command()(plan)
 app.command()(drift)
 app.command()(backup.backup)
@@ -85,10 +87,18 @@ def up(
     ] = Path("/var/lib/rackrise"),
     gateway_host: Annotated[str, typer.Option(help="Where the gateway listens.")] = "127.0.0.1",
     gateway_port: int = 8080,
+    console_host: Annotated[
+        str, typer.Option(help="Where people reach the console.")
+    ] = "127.0.0.1",
+    console_port: int = 8443,
+    console_certificate: Annotated[
+        Path | None, typer.Option(help="The console's certificate; without one it is plain HTTP.")
+    ] = None,
+    console_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
     prefect_port: int = 4200,
 ) -> None:
     """Run everything on this machine: database, Prefect server, gateway, worker and proxy."""
-    from deployments.up import Place
+    from deployments.up import Console, Place
     from deployments.up import up as running
 
     place = Place(
@@ -97,11 +107,15 @@ def up(
         proxy_file=proxy_file,
         gateway_host=gateway_host,
         gateway_port=gateway_port,
+        console=Console(console_host, console_port, console_certificate, console_key),
         prefect_port=prefect_port,
     )
 
     async def serve() -> None:
         async with running(place) as here:
+            typer.echo(f"Console:           {here.console_url}")
+            if here.first_password:
+                typer.echo(f"Sign in as admin, password (shown this once): {here.first_password}")
             typer.echo(f"Prefect's console: {here.prefect_url}")
             typer.echo(f"Gateway:           {here.gateway_url}")
             typer.echo(f"Logs and data:     {data}")

@@ -65,6 +65,8 @@ class Registered:
     """The flow of each deployment, by the deployment's id."""
     phases: Mapping[Phase, UUID]
     """The deployment of each phase."""
+    plans: UUID
+    """The deployment that plans."""
 
 
 async def register(client: PrefectClient) -> Registered:
@@ -85,7 +87,8 @@ async def register(client: PrefectClient) -> Registered:
         flows[deployment] = entry.flow
         if entry.phase is not None:
             phases[entry.phase] = deployment
-    return Registered(flows, phases)
+    planning = next(one for one, made in flows.items() if made is plan)
+    return Registered(flows, phases, planning)
 
 
 async def _register(client: PrefectClient, entry: Entry) -> UUID:

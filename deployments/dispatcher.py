@@ -24,6 +24,7 @@ from prefect.states import Cancelled, Scheduled
 from sqlmodel import col, select
 
 from deployments.lease import Lease
+from deployments.plans import start_plans
 from inventory import builds, claims
 from inventory.arrows import Phase
 from inventory.database import CHANNEL_CALLBACKS, DATABASE_ERRORS, AsyncSession, Sessions, notify
@@ -66,6 +67,7 @@ class Dispatcher:
         clock: the present.
         running: the flow runs in this process; claims that none of them has are taken up again.
         lease: told of each renewal.
+        plans: the deployment that makes the plans which people ask for; None: nobody may ask.
     """
 
     sessions: Sessions
@@ -76,6 +78,7 @@ class Dispatcher:
     clock: Callable[[], datetime] = now
     running: Callable[[], frozenset[UUID]] | None = None
     lease: Lease = field(default_factory=lambda: Lease(LEASE.total_seconds()))
+    plans: UUID | None = None
     _forgotten_at: datetime | None = field(default=None, init=False)
 
     async def keep_lease(self) -> None:
@@ -111,6 +114,8 @@ class Dispatcher:
         for company in companies:
             _log.warning("company %s was left by a dead worker or run; it goes on here", company)
         await self._start()
+        if self.plans is not None and await start_plans(self.sessions, self.client, self.plans):
+            await self.created()
         await self._revive(one for one in buried if one.flow_run_id is not None)
         await self._look_after_forgotten()
 

@@ -16,9 +16,11 @@ from pathlib import Path
 import httpx
 
 from deployments.postgres import PostgresUrls, embedded_postgres
-from inventory.database import migrate
+from inventory import people
+from inventory.database import make_engine, make_sessions, migrate
+from inventory.models import now
 
-__all__ = ["GatewayRhsm", "GatewayTls", "Place", "Up", "up"]
+__all__ = ["Console", "GatewayRhsm", "GatewayTls", "Place", "Up", "up"]
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +77,22 @@ class GatewayRhsm:
 
 
 @dataclass(frozen=True)
+class Console:
+    """Where people reach console and API."""
+
+    host: str = "127.0.0.1"
+    port: int = 8443
+    certificate: Path | None = None
+    """None: plain HTTP, for loopback or behind a proxy that does TLS."""
+    key: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds it."""
+        return f"{'https' if self.certificate else 'http'}://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
 class Place:
     """Where everything lies and listens."""
 
@@ -90,6 +108,8 @@ class Place:
     """None: no Puppet server is heard."""
     gateway_rhsm: GatewayRhsm | None = None
     """None: no host registers."""
+    console: Console | None = None
+    """None: nobody reaches console and API."""
     prefect_host: str = "127.0.0.1"
     prefect_port: int = 4200
     database: PostgresUrls | None = None
@@ -113,6 +133,10 @@ class Up:
     """For further programs of the same installation, such as ``rackrise hosts list``."""
     prefect_url: str
     gateway_url: str
+    console_url: str
+    """Empty: there is none."""
+    first_password: str | None
+    """Of ``admin``, where there was nobody yet: it is known to nobody else, and kept nowhere."""
     processes: Callable[[], Mapping[str, int]]
     """Process ids by program, as they are now: one that ended by itself is started again."""
 
@@ -132,6 +156,7 @@ async def up(place: Place) -> AsyncIterator[Up]:
         if urls is None:
             urls = await stack.enter_async_context(embedded_postgres(place.data / "postgres"))
         await migrate(urls.rackrise)
+        first_password = await _first_admin(urls.rackrise) if place.console else None
         environment = _environment(place, urls)
         programs = _Programs(place, environment)
         stack.push_async_callback(programs.stop)
@@ -153,7 +178,17 @@ async def up(place: Place) -> AsyncIterator[Up]:
         await programs.start("worker", [sys.executable, "-m", "cli.main", "worker"])
         await programs.answers("gateway", f"{gateway}/health", PROGRAM_START_SECONDS)
         await programs.ready("worker", place.data / "worker.ready", PROGRAM_START_SECONDS)
-        yield Up(environment, prefect, gateway, programs.ids)
+        console = place.console.url if place.console else ""
+        yield Up(environment, prefect, gateway, console, first_password, programs.ids)
+
+
+async def _first_admin(url: str) -> str | None:
+    engine = make_engine(url, pool_size=1)
+    try:
+        async with make_sessions(engine).begin() as session:
+            return await people.first_admin(session, now())
+    finally:
+        await engine.dispose()
 
 
 def _environment(place: Place, urls: PostgresUrls) -> dict[str, str]:
@@ -170,6 +205,15 @@ def _environment(place: Place, urls: PostgresUrls) -> dict[str, str]:
         "RACKRISE_GATEWAY_HOST": place.gateway_host,
         "RACKRISE_GATEWAY_PORT": str(place.gateway_port),
     }
+    if place.console is not None:
+        settings |= {
+            "RACKRISE_GATEWAY_CONSOLE_HOST": place.console.host,
+            "RACKRISE_GATEWAY_CONSOLE_PORT": str(place.console.port),
+            "RACKRISE_GATEWAY_PREFECT_URL": prefect.removesuffix("/api"),
+        }
+        for name, file in (("CERTIFICATE", place.console.certificate), ("KEY", place.console.key)):
+            if file is not None:
+                settings[f"RACKRISE_GATEWAY_CONSOLE_{name}"] = str(file)
     if place.trusted_proxies:
         listed = ", ".join(f'"{one}"' for one in place.trusted_proxies)
         settings["RACKRISE_GATEWAY_TRUSTED_PROXIES"] = f"[{listed}]"

@@ -87,6 +87,7 @@ async def work(settings: WorkerSettings) -> None:
             worker.look,
             running=lambda: worker.running,
             lease=held,
+            plans=registered.plans,
         )
         listener = await stack.enter_async_context(listen(url, CHANNEL_CALLBACKS))
         async with sessions.begin() as session:

@@ -14,7 +14,7 @@ from prefect.client.schemas.filters import (
 from prefect.flow_runs import suspend_flow_run
 
 from tasks.company import Problem
-from tasks.plan import Plan, order_planned, plan_hosts
+from tasks.plan import Plan, keep_plan, order_planned, plan_hosts
 
 __all__ = ["plan"]
 
@@ -24,7 +24,11 @@ _DAY = 24 * 3600
 
 @flow(name="plan", retries=0, persist_result=False)
 async def plan(
-    hosts: list[str], host_group: str = "", name: str = "", approve: bool = False
+    hosts: list[str],
+    host_group: str = "",
+    name: str = "",
+    approve: bool = False,
+    request: int | None = None,
 ) -> None:
     """Show what provisioning hosts would create, change and leave, and what is in the way.
 
@@ -36,8 +40,9 @@ async def plan(
         host_group: Host group that they would become; empty: their own.
         name: For a single host: the name that it would get.
         approve: Wait for somebody's leave, for a day at most, and then provision the hosts.
+        request: Leave empty; Rackrise's dispatcher sets it for who asked in its console.
     """
-    plans = await plan_hosts(hosts, host_group, name)
+    plans = await _planned(hosts, host_group, name, request)
     text = "\n\n".join(f"    {line}" for one in plans for line in str(one).splitlines())
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     shown = await _shown()
@@ -57,6 +62,18 @@ async def plan(
             "Run the plan again, and look at what has changed.",
         )
     await order_planned(plans, host_group, name)
+
+
+async def _planned(hosts: list[str], host_group: str, name: str, request: int | None) -> list[Plan]:
+    try:
+        plans = await plan_hosts(hosts, host_group, name)
+    except Exception as error:
+        if request is not None:
+            await keep_plan(request, text=None, error=str(error))
+        raise
+    if request is not None:
+        await keep_plan(request, text="\n\n".join(str(one) for one in plans), error=None)
+    return plans
 
 
 def _markdown(plans: list[Plan]) -> str:

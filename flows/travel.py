@@ -12,13 +12,14 @@ from prefect import get_client, get_run_logger, runtime
 from prefect.artifacts import acreate_table_artifact
 from sqlmodel import col, select
 
-from inventory import builds, claims, hosts, orders, retries
+from inventory import acts, builds, claims, hosts, orders, retries
 from inventory.arrows import Phase
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, is_passing, notify
 from inventory.errors import NotReady
 from inventory.life import ForbiddenTransition, HostState
-from inventory.models import Build, Host, HostGroup, OnFailure
+from inventory.models import Build, Door, Host, HostGroup, OnFailure, Role
 from inventory.needs import needs_of
+from inventory.rights import Actor
 from tasks.company import Company, NothingDone, Problem, Traveller, advice
 from tasks.means import means
 
@@ -150,17 +151,18 @@ async def _ready(
 async def _grant(session: AsyncSession, phase: Phase, host: Host, wish: Wish) -> None:
     """Order what a person who started the run wishes for its hosts."""
     at = means().clock()
+    who = Actor(wish.asked_by, Door.PREFECT, Role.ADMIN)
     match phase:
         case Phase.INCEPTION if wish.host_group:
-            group = await orders.group_named(session, wish.host_group)
+            await orders.group_named(session, wish.host_group)
             if host.state in orders.MAY_BE_PROVISIONED:
-                await orders.provision(
-                    session, host, group, name=wish.name or None, asked_by=wish.asked_by, at=at
+                await acts.provision(
+                    session, who, host.name, wish.host_group, as_name=wish.name, at=at
                 )
         case Phase.CANCEL:
-            await orders.cancel(session, host, why=wish.asked_by, at=at)
+            await acts.cancel(session, who, host.name, at=at)
         case Phase.DECOMMISSION:
-            await orders.decommission(session, host, asked_by=wish.asked_by, at=at)
+            await acts.decommission(session, who, host.name, at=at)
 
 
 async def _hold(

@@ -9,11 +9,19 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from gateway.app import create_app
+from gateway.operators.app import create_operators_app
 from gateway.rhsm.app import create_rhsm_app
 from gateway.settings import GatewaySettings
 from integrations.candlepin import Candlepin, CandlepinSettings, OAuthLogin
 from inventory.database import make_engine, make_sessions
-from serving.listeners import Listener, follow_revocations, served, tcp_socket, tls_context
+from serving.listeners import (
+    Listener,
+    follow_revocations,
+    served,
+    server_tls,
+    tcp_socket,
+    tls_context,
+)
 
 __all__ = ["serve"]
 
@@ -41,6 +49,9 @@ async def serve(settings: GatewaySettings) -> None:
                 await stack.enter_async_context(candlepin)
                 front = create_rhsm_app(settings, sessions, candlepin)
                 await stack.enter_async_context(served(front, _front_listeners(settings)))
+            for listener in _console_listeners(settings):
+                operators = create_operators_app(settings, sessions)
+                await stack.enter_async_context(served(operators, [listener]))
             # Modules and routes live as long as the process: to search them again and again for
             # garbage makes some host wait a tenth of a second.
             gc.collect()
@@ -61,6 +72,15 @@ def _listeners(settings: GatewaySettings) -> list[Listener]:
         return [plain]
     tls = tls_context(settings.tls_certificate, settings.tls_key, settings.tls_ca, settings.tls_crl)
     return [plain, Listener(tcp_socket(settings.tls_host, settings.tls_port), tls)]
+
+
+def _console_listeners(settings: GatewaySettings) -> list[Listener]:
+    if settings.console_port is None:
+        return []
+    bound = tcp_socket(settings.console_host, settings.console_port)
+    if settings.console_certificate is None:
+        return [Listener(bound)]
+    return [Listener(bound, server_tls(settings.console_certificate, settings.console_key))]
 
 
 def _candlepin(settings: GatewaySettings) -> Candlepin | None:

@@ -31,6 +31,7 @@ __all__ = [
     "keep_tree",
     "latest_build",
     "lock_build",
+    "of_generation",
     "open_build",
     "registration_token",
     "relies_on_pin",
@@ -153,6 +154,18 @@ async def latest_build(session: AsyncSession, host_id: int) -> Build | None:
         .where(col(Build.host_id) == host_id)
         .order_by(col(Build.generation).desc())
         .limit(1)
+    )
+    return found.one_or_none()
+
+
+async def of_generation(
+    session: AsyncSession, host_id: int, generation: int | None
+) -> Build | None:
+    """A build of a host by its generation; None: the newest."""
+    if generation is None:
+        return await latest_build(session, host_id)
+    found = await session.exec(
+        select(Build).where(col(Build.host_id) == host_id, Build.generation == generation)
     )
     return found.one_or_none()
 

@@ -34,6 +34,7 @@ __all__ = [
     "disable",
     "enable",
     "everybody",
+    "first_admin",
     "named",
     "new_password",
     "remove_token",
@@ -142,6 +143,19 @@ async def _require_known(
             if missing := sorted(set(asked) - known):
                 listed = ", ".join(sorted(known)) or "none"
                 raise BadPerson(f"there is no {what} {', '.join(missing)}; there are: {listed}")
+
+
+async def first_admin(session: AsyncSession, at: datetime) -> str | None:
+    """Make ``admin`` where there is nobody yet.
+
+    Returns:
+        The password, which is kept nowhere; None: there is somebody already.
+    """
+    if (await session.exec(select(Person.id).limit(1))).first() is not None:
+        return None
+    password = new_password()
+    await add(session, "admin", role=Role.ADMIN, password=password, at=at)
+    return password
 
 
 async def named(session: AsyncSession, name: str) -> Person:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
-from sqlmodel import col, select
+from sqlmodel import col
 
 from inventory import builds, callbacks, claims, hosts, steps
 from inventory.arrows import PROFILED, Phase, arrow
@@ -16,11 +16,13 @@ from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
 from inventory.errors import InventoryError, NotReady
 from inventory.life import WAITS_FOR_HOST, HostState
 from inventory.models import Build, CallbackKind, Host, HostGroup, Interface
+from inventory.rights import Scope, in_scope
 
 __all__ = [
     "Held",
     "Retried",
     "has_spoken",
+    "held",
     "held_at",
     "may_run",
     "phase_to_resume",
@@ -54,6 +56,8 @@ class Held:
     reason: str
     """With the hosts' own names and addresses left out."""
     hosts: tuple[str, ...]
+    advice: str = ""
+    """What a person can do."""
 
 
 @dataclass(frozen=True)
@@ -215,29 +219,52 @@ async def held_at(
         because: only reasons with these words, in any case.
         group: only hosts of the host group of this name; empty: of all.
     """
-    found = await session.exec(
-        select(Host.name, Build.held_reason, Interface.ip, Interface.mac)
+    words = col(Build.held_reason).icontains(because, autoescape=True) if because else sa.true()
+    of_group = col(HostGroup.name) == group if group else sa.true()
+    return await _held(session, col(Build.held_step) == step, words, of_group)
+
+
+async def held(session: AsyncSession, scope: Scope) -> list[Held]:
+    """All held hosts by step and reason, the reason of most hosts first.
+
+    Args:
+        session: only read.
+        scope: of whoever looks.
+    """
+    return await _held(session, in_scope(scope))
+
+
+async def _held(session: AsyncSession, *only: sa.ColumnElement[bool]) -> list[Held]:
+    found = await session.exec(  # type: ignore[call-overload]  # sqlmodel types four entities
+        sa.select(
+            col(Host.name),
+            col(Build.held_step),
+            col(Build.held_reason),
+            col(Build.held_advice),
+            sa.func.host(Interface.ip),
+            col(Interface.mac),
+        )
+        .select_from(Host)
         .join(Build, col(Build.host_id) == col(Host.id))
         .outerjoin(
             Interface,
             sa.and_(col(Interface.host_id) == col(Host.id), col(Interface.provisioning)),
         )
         .outerjoin(HostGroup, col(HostGroup.id) == col(Build.host_group_id))
-        .where(
-            col(Host.state) == HostState.HELD,
-            col(Build.closed_at).is_(None),
-            Build.held_step == step,
-            sa.true() if not group else HostGroup.name == group,
-        )
+        .where(col(Host.state) == HostState.HELD, col(Build.closed_at).is_(None), *only)
         .order_by(col(Host.name))
     )
-    by_reason: dict[str, list[str]] = {}
-    for name, reason, ip, mac in found:
-        if because.lower() in (reason or "").lower():
-            said = _without((reason or ""), name, str(ip or ""), mac or "")
-            by_reason.setdefault(said, []).append(name)
-    held = [Held(step, reason, tuple(names)) for reason, names in by_reason.items()]
-    return sorted(held, key=lambda one: -len(one.hosts))
+    together: dict[tuple[int | None, str], list[str]] = {}
+    advised: dict[tuple[int | None, str], str] = {}
+    for name, step, reason, advice, ip, mac in found:
+        said = _without(reason or "", name, ip or "", mac or "")
+        together.setdefault((step, said), []).append(name)
+        advised[step, said] = _without(advice or "", name, ip or "", mac or "")
+    groups = [
+        Held(step, reason, tuple(names), advised[step, reason])
+        for (step, reason), names in together.items()
+    ]
+    return sorted(groups, key=lambda one: (-len(one.hosts), one.step or 0, one.reason))
 
 
 def _without(reason: str, *own: str) -> str:

@@ -19,7 +19,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from serving.arrival import Arrival, Kind, Marked
 
-__all__ = ["Listener", "follow_revocations", "served", "tcp_socket", "tls_context", "url_of"]
+__all__ = [
+    "Listener",
+    "follow_revocations",
+    "served",
+    "server_tls",
+    "tcp_socket",
+    "tls_context",
+    "url_of",
+]
 
 # As ssl.SSLObject.getpeercert gives it, as far as it is read here.
 _Certificate = dict[str, tuple[tuple[tuple[str, str], ...], ...]]
@@ -58,6 +66,19 @@ def tcp_socket(host: str, port: int) -> socket.socket:
     return bound
 
 
+def server_tls(certificate: Path, key: Path | None) -> ssl.SSLContext:
+    """TLS as ourselves that asks nobody for a certificate.
+
+    Raises:
+        OSError: a file cannot be read, or certificate and key do not belong together; says which.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    with _named(f"the certificate {certificate} with the key {key or certificate}"):
+        context.load_cert_chain(certificate, key)
+    return context
+
+
 def tls_context(
     certificate: Path, key: Path | None, ca: Path, crl: Path | None = None
 ) -> ssl.SSLContext:
@@ -76,10 +97,7 @@ def tls_context(
     Raises:
         OSError: a file cannot be read, or certificate and key do not belong together; says which.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    with _named(f"the certificate {certificate} with the key {key or certificate}"):
-        context.load_cert_chain(certificate, key)
+    context = server_tls(certificate, key)
     with _named(f"the CA {ca}"):
         context.load_verify_locations(cafile=ca)
     context.verify_mode = ssl.CERT_OPTIONAL

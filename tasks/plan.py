@@ -14,11 +14,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from integrations.errors import OutsideError
 from integrations.records import BootConfig, Reservation
-from inventory import certificates, hosts, kickstarts, orders
+from inventory import acts, certificates, hosts, kickstarts, orders, plans
 from inventory.context import BuildContext, prospect
 from inventory.database import CHANNEL_CALLBACKS, notify
 from inventory.life import HostState
-from inventory.models import Host
+from inventory.models import Door, Host, Role
+from inventory.rights import Actor
 from tasks import desired
 from tasks.boot import boot_config_keeper
 from tasks.candlepin import group_records, stale_consumers
@@ -32,7 +33,9 @@ from tasks.trees import Ahead, look_ahead
 from templates.for_build import kickstart_input
 from templates.render import UnknownTemplate, render_kickstart
 
-__all__ = ["Change", "Line", "Plan", "order_planned", "plan_hosts"]
+__all__ = ["Change", "Line", "Plan", "keep_plan", "order_planned", "plan_hosts"]
+
+_APPROVED = Actor("an approved plan", Door.PREFECT, Role.ADMIN)
 
 _TOKEN = hashlib.sha256(b"a token that no build has").hexdigest()[:40]
 """In place of the build's, which is made when the build is."""
@@ -129,11 +132,11 @@ async def plan_hosts(names: list[str], group: str, name: str) -> list[Plan]:
 
 
 @task(name="Order what was approved", persist_result=False)
-async def order_planned(plans: list[Plan], group: str, name: str) -> None:
+async def order_planned(planned: list[Plan], group: str, name: str) -> None:
     """Have the hosts of plans provisioned, as they were shown.
 
     Args:
-        plans: of the hosts.
+        planned: of the hosts.
         group: as for ``plan_hosts``.
         name: likewise.
 
@@ -142,18 +145,19 @@ async def order_planned(plans: list[Plan], group: str, name: str) -> None:
     """
     m = means()
     async with m.sessions.begin() as session:
-        for one in plans:
+        for one in planned:
             host = await session.get_one(Host, one.host_id)
-            wanted = await orders.group_named(session, group or one.group)
-            await orders.provision(
-                session,
-                host,
-                wanted,
-                name=name or None,
-                asked_by="an approved plan",
-                at=m.clock(),
+            await acts.provision(
+                session, _APPROVED, host.name, group or one.group, as_name=name, at=m.clock()
             )
         await notify(session, CHANNEL_CALLBACKS)
+
+
+async def keep_plan(request: int, *, text: str | None, error: str | None) -> None:
+    """Keep a plan, or why there is none, for whoever asked for it in the console."""
+    m = means()
+    async with m.sessions.begin() as session:
+        await plans.end(session, request, text=text, error=error, at=m.clock())
 
 
 async def _plan(context: BuildContext) -> Plan:

@@ -1,0 +1,113 @@
+"""Puts together what people call: console and API, over the inventory that hosts are known in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp
+
+from gateway.answers import answer_errors
+from gateway.operators.api.audit import audit_routes
+from gateway.operators.api.hosts import host_routes
+from gateway.operators.api.people import people_routes
+from gateway.operators.api.site import site_routes
+from gateway.operators.context import Operators
+from gateway.operators.headers import Guarded
+from gateway.operators.throttle import Throttle
+from gateway.settings import GatewaySettings
+from inventory.database import Sessions
+from inventory.errors import (
+    BadPerson,
+    Forbidden,
+    InventoryError,
+    NotSignedIn,
+    UnknownGroup,
+    UnknownHost,
+    UnknownPerson,
+)
+from inventory.models import now
+
+__all__ = ["api_document", "create_operators_app"]
+
+API = "/api/v1"
+_STATUS: dict[type[InventoryError], int] = {
+    NotSignedIn: 401,
+    Forbidden: 403,
+    UnknownGroup: 404,
+    UnknownHost: 404,
+    UnknownPerson: 404,
+    BadPerson: 422,
+}
+"""What is not here is 409: what is asked for does not go with what is there."""
+
+
+def create_operators_app(
+    settings: GatewaySettings, sessions: Sessions, clock: Callable[[], datetime] = now
+) -> ASGIApp:
+    """Console and API as an ASGI application.
+
+    Args:
+        settings: of the gateway that they are a part of.
+        sessions: of the inventory, migrated already.
+        clock: the present, with its zone.
+    """
+    gateway = Operators(settings=settings, sessions=sessions, clock=clock, throttle=Throttle())
+    return Guarded(_app(gateway), secure=gateway.secure)
+
+
+def api_document(settings: GatewaySettings, sessions: Sessions) -> dict[str, object]:
+    """The API's OpenAPI document, from which clients are generated."""
+    gateway = Operators(settings=settings, sessions=sessions, clock=now, throttle=Throttle())
+    return _app(gateway).openapi()
+
+
+def _app(gateway: Operators) -> FastAPI:
+    app = FastAPI(
+        title="Rackrise",
+        version="1",
+        summary="Bare-metal provisioning, from power-on to in operation.",
+        description=(
+            "Say who you are with `Authorization: Bearer` and a token of `rackrise user token`. "
+            "What is refused is answered with one sentence as `message`. A POST with an "
+            "`Idempotency-Key` does what it does once, however often it is sent."
+        ),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=f"{API}/openapi.json",
+    )
+    app.state.operators = gateway
+    answer_errors(app)
+    _answer_refusals(app)
+    for routes in (host_routes, site_routes, people_routes, audit_routes):
+        app.include_router(routes(gateway), prefix=API)
+
+    @app.get("/health", include_in_schema=False)
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    return app
+
+
+def _refusing(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def refuse(_: Request, error: Exception) -> Response:
+        return JSONResponse({"message": str(error)}, status)
+
+    return refuse
+
+
+def _answer_refusals(app: FastAPI) -> None:
+    for kind, status in _STATUS.items():
+        app.exception_handler(kind)(_refusing(status))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        # Never the value: it may be a password.
+        said = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        return JSONResponse({"message": said}, 422)
