@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from inventory.database import is_passing
 from inventory.errors import InventoryError, UnknownSite
 
-__all__ = ["TRY_AGAIN", "Refusal", "answer_errors", "faults_of"]
+__all__ = ["TRY_AGAIN", "Answer", "Refusal", "answer_errors", "faults_of"]
 
 log = logging.getLogger(__name__)
 

@@ -7,14 +7,15 @@ from datetime import datetime
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from gateway.answers import answer_errors
+from gateway.answers import Answer, answer_errors
 from gateway.operators.api.audit import audit_routes
 from gateway.operators.api.hosts import host_routes
 from gateway.operators.api.people import people_routes
 from gateway.operators.api.site import site_routes
+from gateway.operators.console.app import add_console, answer
 from gateway.operators.context import Operators
 from gateway.operators.headers import Guarded
 from gateway.operators.throttle import Throttle
@@ -80,10 +81,12 @@ def _app(gateway: Operators) -> FastAPI:
         openapi_url=f"{API}/openapi.json",
     )
     app.state.operators = gateway
-    answer_errors(app)
-    _answer_refusals(app)
+    answer_errors(app, answer(gateway))
+    _answer_refusals(app, answer(gateway))
     for routes in (host_routes, site_routes, people_routes, audit_routes):
         app.include_router(routes(gateway), prefix=API)
+
+    add_console(app, gateway)
 
     @app.get("/health", include_in_schema=False)
     async def health() -> dict[str, str]:
@@ -92,22 +95,22 @@ def _app(gateway: Operators) -> FastAPI:
     return app
 
 
-def _refusing(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def refuse(_: Request, error: Exception) -> Response:
-        return JSONResponse({"message": str(error)}, status)
+def _refusing(status: int, answer: Answer) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def refuse(request: Request, error: Exception) -> Response:
+        return answer(request, status, str(error))
 
     return refuse
 
 
-def _answer_refusals(app: FastAPI) -> None:
+def _answer_refusals(app: FastAPI, answer: Answer) -> None:
     for kind, status in _STATUS.items():
-        app.exception_handler(kind)(_refusing(status))
+        app.exception_handler(kind)(_refusing(status, answer))
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         # Never the value: it may be a password.
         said = "; ".join(
             f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
             for fault in error.errors()
         )
-        return JSONResponse({"message": said}, 422)
+        return answer(request, 422, said)

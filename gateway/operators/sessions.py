@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request, Response
@@ -19,7 +20,21 @@ from inventory import people
 from inventory.errors import NotSignedIn
 from inventory.rights import Actor
 
-__all__ = ["Asking", "asking", "cookie_name", "form_value", "keep_cookie", "require_own_form"]
+__all__ = [
+    "Asking",
+    "SignInFirst",
+    "Signed",
+    "SignedForm",
+    "SignedIn",
+    "asking",
+    "cookie_name",
+    "form_value",
+    "keep_cookie",
+    "operators_of",
+    "require_own_form",
+    "signed_in",
+    "signed_in_form",
+]
 
 _bearer = HTTPBearer(auto_error=False, description="A token of `rackrise user token`.")
 
@@ -50,6 +65,70 @@ async def asking(
 
 
 Asking = Annotated[Actor, Depends(asking)]
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """A browser in which somebody has signed in."""
+
+    actor: Actor
+    secret: str = field(repr=False)
+    """What its cookie holds."""
+
+
+class SignInFirst(Exception):
+    """A page is asked for by a browser in which nobody has signed in.
+
+    Args:
+        path: what was asked for, to come back to.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(path)
+
+
+async def signed_in(request: Request) -> SignedIn:
+    """Who has signed in in the browser that asks.
+
+    Raises:
+        SignInFirst: nobody.
+    """
+    gateway = operators_of(request)
+    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    secret = request.cookies.get(cookie_name(gateway), "")
+    if not secret:
+        raise SignInFirst(path)
+    try:
+        async with gateway.transaction() as session:
+            actor = await people.by_browser(session, secret, gateway.clock())
+    except NotSignedIn:
+        raise SignInFirst(path) from None
+    who = SignedIn(actor, secret)
+    # For the page that says why a request was refused.
+    request.state.signed_in = who
+    return who
+
+
+async def signed_in_form(request: Request) -> SignedIn:
+    """Who has sent a form of ours.
+
+    Raises:
+        SignInFirst: nobody has signed in.
+        Refusal: 403, the form is not from a page of ours.
+    """
+    try:
+        who = await signed_in(request)
+    except SignInFirst:
+        # What was typed cannot be kept; the page that it was typed on can be come back to.
+        raise SignInFirst("/") from None
+    value = (await request.form()).get("form", "")
+    require_own_form(request, who.secret, value if isinstance(value, str) else "")
+    return who
+
+
+Signed = Annotated[SignedIn, Depends(signed_in)]
+SignedForm = Annotated[SignedIn, Depends(signed_in_form)]
 
 
 def cookie_name(gateway: Operators) -> str:
