@@ -11,8 +11,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.answers import Answer
+from gateway.operators.console.audit import audit_pages
 from gateway.operators.console.fleet import fleet_routes
+from gateway.operators.console.held import held_routes
 from gateway.operators.console.pages import STATIC, page, redirect
+from gateway.operators.console.people import people_pages
 from gateway.operators.console.signing_in import signing_in_routes
 from gateway.operators.context import Operators
 from gateway.operators.sessions import SignInFirst
@@ -35,7 +38,7 @@ class _Kept(StaticFiles):
 def add_console(app: FastAPI, gateway: Operators) -> None:
     """Add all pages to an application."""
     router = APIRouter(include_in_schema=False)
-    for routes in (signing_in_routes, fleet_routes):
+    for routes in (signing_in_routes, fleet_routes, held_routes, audit_pages, people_pages):
         router.include_router(routes(gateway))
     app.include_router(router)
     app.mount("/static", _Kept(directory=STATIC))

@@ -1,0 +1,63 @@
+"""Held hosts, those that stopped alike together: one button lets all of them go on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import Response
+
+from gateway.operators.console.pages import page, redirect
+from gateway.operators.context import Operators
+from gateway.operators.sessions import Signed, SignedForm
+from inventory import acts, retries
+from inventory.arrows import arrow
+from inventory.models import Role
+from inventory.retries import Retried
+
+__all__ = ["held_routes", "told"]
+
+_NAMED = 10
+
+
+def held_routes(gateway: Operators) -> APIRouter:
+    """``/held``."""
+    router = APIRouter()
+
+    @router.get("/held")
+    async def held(request: Request, who: Signed) -> Response:
+        async with gateway.transaction() as session:
+            groups = await retries.held(session, who.actor.scope)
+        labels = {one.step: arrow(one.step).label for one in groups if one.step is not None}
+        return page(
+            gateway,
+            request,
+            "held.html.j2",
+            who,
+            groups=groups,
+            labels=labels,
+            may=who.actor.may(Role.OPERATOR),
+        )
+
+    @router.post("/held/retry")
+    async def retry(who: SignedForm, host: Annotated[list[str] | None, Form()] = None) -> Response:
+        async with gateway.transaction() as session:
+            result = await acts.retry(session, who.actor, host or [], at=gateway.clock())
+        return redirect(gateway, "/held", said=told(result), who=who)
+
+    return router
+
+
+def told(result: Retried) -> str:
+    """What became of hosts that were to go on, in sentences."""
+    lines = []
+    if result.goes:
+        names = sorted(result.goes)
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        listed = ", ".join(names[:_NAMED]) + more
+        lines.append(f"{listed} {'goes' if len(names) == 1 else 'go'} on")
+    waits = [one for one, phase in result.goes.items() if phase is None]
+    if waits:
+        lines.append(f"{len(waits)} of them wait for the host: start it again if it stands still")
+    lines += list(result.refused.values())[:_NAMED]
+    return "\n".join(lines) or "no host was chosen"
