@@ -90,7 +90,7 @@ def up(
     console_host: Annotated[
         str, typer.Option(help="Where people reach the console.")
     ] = "127.0.0.1",
-    console_port: int = 8443,
+    console_port: int = 8090,
     console_certificate: Annotated[
         Path | None, typer.Option(help="The console's certificate; without one it is plain HTTP.")
     ] = None,

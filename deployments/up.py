@@ -81,7 +81,7 @@ class Console:
     """Where people reach console and API."""
 
     host: str = "127.0.0.1"
-    port: int = 8443
+    port: int = 8090
     certificate: Path | None = None
     """None: plain HTTP, for loopback or behind a proxy that does TLS."""
     key: Path | None = None

@@ -287,6 +287,7 @@ def _tell_how_to_look_around(console: Console, data: Path, here: Up) -> None:
         "".join(f"export {name}={shlex.quote(one)}\n" for name, one in here.environment.items())
     )
     console.print(
+        f"Console: {here.console_url}, sign in as admin with {here.first_password}\n"
         f"It all stays until Ctrl-C here, or: kill {os.getpid()}\n"
         f"To use the command line: . {file}; rackrise hosts list\n"
         f"Logs: {data}/*.log",

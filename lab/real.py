@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Literal
 
-from deployments.up import GatewayTls, Place
+from deployments.up import Console, GatewayTls, Place
 from lab.candlepin import GROUP_KEYS, LabCandlepin
 from lab.images import Images
 from lab.namespace import Namespace, namespace
@@ -96,6 +96,8 @@ class RealSite:
     prefect_port: int
     """The same inside and outside, so that Prefect's pages work in a browser outside."""
     gateway_port: int
+    console_port: int
+    """Of console and API, inside and outside."""
     """Where this machine's loopback leads to the gateway."""
 
     @property
@@ -121,6 +123,7 @@ class RealSite:
             gateway_port=GATEWAY_PORT,
             gateway_tls=self._gateway_tls(),
             gateway_rhsm=self.candlepin.gateway if self.candlepin else None,
+            console=Console(port=self.console_port),
             prefect_port=self.prefect_port,
             trusted_proxies=(f"{address}/32",),
             inside=self.namespace.command(),
@@ -214,6 +217,8 @@ async def real_site(
         prefect = free_port()
         await stack.enter_async_context(reach(ns, prefect, at=prefect))
         gateway = await stack.enter_async_context(reach(ns, GATEWAY_PORT, ns.address))
+        console = free_port()
+        await stack.enter_async_context(reach(ns, console, at=console))
         yield RealSite(
             ns,
             site_file,
@@ -228,6 +233,7 @@ async def real_site(
             bmc,
             prefect,
             gateway,
+            console,
         )
 
 

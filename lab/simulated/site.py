@@ -15,7 +15,7 @@ from typing import Any
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from deployments.up import Place
+from deployments.up import Console, Place
 from integrations.records import Loader
 from lab.candlepin import LabCandlepin, lab_candlepin
 from lab.doubles.candlepin import CandlepinDouble, candlepin_double
@@ -39,7 +39,7 @@ _ANSWER = (0.0, 0.02)
 """Least and greatest seconds of a server's answer."""
 _DEED = 0.3
 """Seconds between an image's promise to restart and the restart."""
-PROXY_PORT, GATEWAY_PORT, PREFECT_PORT = 8000, 8080, 4200
+PROXY_PORT, GATEWAY_PORT, PREFECT_PORT, CONSOLE_PORT = 8000, 8080, 4200, 8090
 """Wanted, because easy to remember; others if somebody listens there on all addresses."""
 
 
@@ -204,6 +204,7 @@ async def simulated_site(
                 gateway_port=doors.gateway_port,
                 gateway_tls=puppet.gateway if puppet else None,
                 gateway_rhsm=candlepin.gateway if candlepin else None,
+                console=Console(server, addresses.free_port(CONSOLE_PORT)),
                 prefect_host=server,
                 prefect_port=addresses.free_port(PREFECT_PORT),
                 # The proxy speaks to the gateway from the loopback's first address.
