@@ -20,6 +20,7 @@ from inventory.models.builds import (
     WorkerLease,
 )
 from inventory.models.columns import now
+from inventory.models.events import EVENT_POSITION, Delivery, HostEvent, Webhook
 from inventory.models.hosts import (
     Classification,
     Consumer,
@@ -50,6 +51,7 @@ from inventory.models.site import (
 )
 
 __all__ = [
+    "EVENT_POSITION",
     "LOADERS",
     "AfterBuild",
     "Bmc",
@@ -61,6 +63,7 @@ __all__ = [
     "Claim",
     "Classification",
     "Consumer",
+    "Delivery",
     "DiscoveryRule",
     "Domain",
     "Drift",
@@ -68,6 +71,7 @@ __all__ = [
     "EffectState",
     "Facts",
     "Host",
+    "HostEvent",
     "HostGroup",
     "HostOverride",
     "InstallTree",
@@ -85,6 +89,7 @@ __all__ = [
     "Step",
     "StepState",
     "Subnet",
+    "Webhook",
     "WorkerLease",
     "now",
 ]
