@@ -114,13 +114,14 @@ def _data(host: Host, build: Build | None, was: HostState | None) -> dict[str, A
     return data
 
 
-async def publish(session: AsyncSession) -> int:
+async def publish(session: AsyncSession, at: datetime) -> int:
     """Give the events that are committed their positions, and owe them to the webhooks.
 
     Cheap where there is nothing to do; any number may call it at the same time.
 
     Args:
         session: a transaction of its own: what it holds is waited for by all who read.
+        at: the present.
 
     Returns:
         How many events; at ``MOST_AT_ONCE`` there may be more.
@@ -140,23 +141,23 @@ async def publish(session: AsyncSession) -> int:
         .execution_options(synchronize_session=False)
     )
     ids = list(numbered.scalars())
-    await _owe(session, ids)
+    await _owe(session, ids, at)
     return len(ids)
 
 
-async def _owe(session: AsyncSession, ids: Collection[int]) -> None:
+async def _owe(session: AsyncSession, ids: Collection[int], at: datetime) -> None:
     def among(limits: Any, value: Any) -> sa.ColumnElement[bool]:
         empty = sa.func.jsonb_array_length(limits) == 0
         return sa.or_(empty, limits.op("?")(sa.func.coalesce(value, "")))
 
     owed = (
-        select(
+        sa.select(
             col(Webhook.id),
             col(HostEvent.id),
             col(HostEvent.host_id),
-            sa.func.clock_timestamp(),
+            sa.literal(at, sa.DateTime(timezone=True)),
             sa.literal(0),
-            sa.func.clock_timestamp(),
+            sa.literal(at, sa.DateTime(timezone=True)),
             sa.literal(""),
         )
         .select_from(HostEvent)
@@ -175,7 +176,7 @@ async def _owe(session: AsyncSession, ids: Collection[int]) -> None:
 
 async def newest(session: AsyncSession) -> int:
     """The last position that was given; 0: none."""
-    found = await session.exec(select(sa.func.max(HostEvent.position)))
+    found = await session.exec(select(sa.func.max(col(HostEvent.position))))
     return found.one() or 0
 
 
