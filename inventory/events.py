@@ -160,8 +160,7 @@ async def _owe(session: AsyncSession, ids: Collection[int], at: datetime) -> Non
             sa.literal(at, sa.DateTime(timezone=True)),
             sa.literal(""),
         )
-        .select_from(HostEvent)
-        .join(Webhook, col(Webhook.enabled))
+        .select_from(sa.join(HostEvent, Webhook, col(Webhook.enabled)))
         .where(
             col(HostEvent.id).in_(ids),
             among(col(Webhook.kinds), col(HostEvent.kind)),
