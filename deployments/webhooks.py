@@ -175,7 +175,7 @@ class Webhooks:
         if 200 <= answer.status < 300:
             return Result(status=answer.status)
         if answer.status == _GONE:
-            return Result(answer.status, "the receiver wants nothing more (410)", gone=True)
+            return Result(answer.status, "given up: the receiver is gone (410)", gone=True)
         said = f"the receiver answered {answer.status}"
         if 300 <= answer.status < 400:
             said += ", a redirect, which is not followed: give the webhook its new URL"
