@@ -20,13 +20,13 @@ from urllib.parse import quote
 
 from integrations.webhook import Answer, Call, NotSent, Post, Rules, posts
 from inventory import deliveries, events
-from inventory.database import DATABASE_ERRORS, Sessions
+from inventory.database import CHANNEL_EVENTS, DATABASE_ERRORS, Sessions
 from inventory.deliveries import GIVEN_UP_AFTER, Due, Result
-from inventory.listening import Listener
+from inventory.listening import Listener, listen
 from inventory.models import HostEvent, now
 from inventory.sealing import Sealer, WrongKey
 
-__all__ = ["Webhooks", "cloud_event", "delay"]
+__all__ = ["Webhooks", "cloud_event", "delay", "tell_webhooks"]
 
 _log = logging.getLogger(__name__)
 
@@ -190,3 +190,16 @@ class Webhooks:
         if self.clock() + after > one.owed_since + GIVEN_UP_AFTER:
             return Result(status, f"given up after {one.attempt} attempts; {said}")
         return Result(status, said, retry_after=after)
+
+
+async def tell_webhooks(url: str, sessions: Sessions, sealer: Sealer, rules: Rules) -> None:
+    """Tell webhooks until cancelled, as soon as something happens.
+
+    Args:
+        url: of the inventory.
+        sessions: of the same.
+        sealer: opens the secrets.
+        rules: where nothing is sent.
+    """
+    async with listen(url, CHANNEL_EVENTS) as listener:
+        await Webhooks(sessions, sealer, rules).run(listener)

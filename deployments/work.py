@@ -18,17 +18,11 @@ from deployments.dispatcher import LEASE, Dispatcher
 from deployments.lease import Lease
 from deployments.proxies import proxy_clients
 from deployments.settings import WorkerSettings
-from deployments.webhooks import Webhooks
+from deployments.webhooks import tell_webhooks
 from deployments.worker import InProcessWorker
 from integrations.webhook import Rules
 from inventory import claims
-from inventory.database import (
-    CHANNEL_CALLBACKS,
-    CHANNEL_EVENTS,
-    Sessions,
-    make_engine,
-    make_sessions,
-)
+from inventory.database import CHANNEL_CALLBACKS, make_engine, make_sessions
 from inventory.listening import listen
 from inventory.sealing import Sealer
 from proxy.serve import listening
@@ -105,7 +99,12 @@ async def work(settings: WorkerSettings) -> None:
             asyncio.create_task(worker.start(printer=_log.info), name="worker"),
         }
         if settings.secret_key is not None:
-            telling = _tell_webhooks(settings, settings.secret_key.get_secret_value(), sessions)
+            telling = tell_webhooks(
+                url,
+                sessions,
+                Sealer(settings.secret_key.get_secret_value()),
+                Rules(settings.webhook_denied, settings.webhook_loopback),
+            )
             tasks.add(asyncio.create_task(telling, name="webhooks"))
         await worker.ready()
         if settings.ready_file is not None:
@@ -123,10 +122,3 @@ async def work(settings: WorkerSettings) -> None:
             await claims.renew(session, lease, timedelta())
         for task in done - {told}:
             task.result()
-
-
-async def _tell_webhooks(settings: WorkerSettings, key: str, sessions: Sessions) -> None:
-    rules = Rules(settings.webhook_denied, settings.webhook_loopback)
-    webhooks = Webhooks(sessions, Sealer(key), rules)
-    async with listen(settings.database_url.get_secret_value(), CHANNEL_EVENTS) as listener:
-        await webhooks.run(listener)

@@ -20,12 +20,11 @@ import pytest
 from sqlmodel import col, select
 
 from deployments import webhooks as module
-from deployments.webhooks import Webhooks, delay
+from deployments.webhooks import Webhooks, delay, tell_webhooks
 from integrations import webhook as sending
 from integrations.webhook import Rules
 from inventory import deliveries, events, webhooks
 from inventory.hosts import move
-from inventory.listening import Listener
 from inventory.models import Delivery, Host, Webhook
 from inventory.sealing import Sealer
 from inventory.webhooks import BadWebhook, UnknownWebhook, Wanted
@@ -478,14 +477,16 @@ async def test_what_is_owed_is_not_forgotten(world: World) -> None:
         assert await events.forget(session, later(90 * 86400)) == 1
 
 
-async def test_it_sends_soon_after_it_was_woken_until_it_is_cancelled(world: World) -> None:
-    listener = Listener()
+async def test_it_hears_of_events_and_sends_until_it_is_cancelled(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ROUND_SECONDS", 60.0)
     async with receiving() as receiver:
         await world.hook(receiver.url)
-        running = asyncio.create_task(world.sender.run(listener))
-        await asyncio.sleep(0.1)
+        telling = tell_webhooks(world.database.url, world.sessions, world.sealer, LOOPBACK)
+        running = asyncio.create_task(telling)
+        await asyncio.sleep(0.5)
         await world.discover(1)
-        listener.wake()
         async with asyncio.timeout(1):
             while not receiver.got:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
