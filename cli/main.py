@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import backup, bmc, candlepin, content, hosts, puppet, site
+from cli import backup, bmc, candlepin, content, hosts, puppet, site, webhooks
 from cli.plan import drift, plan
 
 __all__ = ["app"]
@@ -28,6 +28,7 @@ app.add_typer(bmc.app, name="bmc")
 app.add_typer(content.app, name="content")
 app.add_typer(puppet.app, name="puppet")
 app.add_typer(candlepin.app, name="candlepin")
+app.add_typer(webhooks.app, name="webhooks")
 app.command()(plan)
 app.command()(drift)
 app.command()(backup.backup)
