@@ -158,7 +158,7 @@ def audit(
 ) -> None:
     """Who did what, through which door, the newest first."""
     from inventory import audit as log
-    from inventory.rights import Scope
+    from inventory.scope import Scope
 
     async def look(session: AsyncSession) -> list[AuditEntry]:
         return await log.entries(session, Scope(), about=about, who=who, limit=limit)

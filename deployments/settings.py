@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from integrations.webhook import DENIED
 
 __all__ = ["InventorySettings", "ProxyClientSettings", "WorkerSettings"]
 
@@ -48,3 +51,10 @@ class WorkerSettings(InventorySettings, ProxyClientSettings):
     """Flow runs at a time; others wait in the work pool."""
     calls_at_once: int = Field(default=16, ge=1)
     """Calls under way to one outside system at one place."""
+    secret_key: SecretStr | None = Field(default=None, min_length=32)
+    """Seals the secrets of webhooks in the database; the same for all programs of an installation.
+    None: this worker tells no webhook anything."""
+    webhook_denied: tuple[IPv4Network | IPv6Network, ...] = DENIED
+    """Networks that webhooks may not be in, as JSON; by default what is link-local or metadata."""
+    webhook_loopback: bool = False
+    """Whether webhooks may be on this machine itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import os
 import secrets
@@ -193,13 +194,16 @@ async def _first_admin(url: str) -> str | None:
 
 def _environment(place: Place, urls: PostgresUrls) -> dict[str, str]:
     prefect = f"http://{place.prefect_host}:{place.prefect_port}/api"
+    token_key = _token_key(place.data / "token.key")
     settings = {
         **PREFECT_SETTINGS,
         "PREFECT_HOME": str(place.data / "prefect"),
         "PREFECT_API_URL": prefect,
         "PREFECT_API_DATABASE_CONNECTION_URL": urls.prefect,
         "RACKRISE_DATABASE_URL": urls.rackrise,
-        "RACKRISE_TOKEN_KEY": _token_key(place.data / "token.key"),
+        "RACKRISE_TOKEN_KEY": token_key,
+        # Made of the other, which a backup holds.
+        "RACKRISE_SECRET_KEY": hmac.digest(token_key.encode(), b"secrets", "sha256").hex(),
         "RACKRISE_READY_FILE": str(place.data / "worker.ready"),
         "RACKRISE_GATEWAY_DATABASE_URL": urls.rackrise,
         "RACKRISE_GATEWAY_HOST": place.gateway_host,

@@ -18,10 +18,13 @@ from deployments.dispatcher import LEASE, Dispatcher
 from deployments.lease import Lease
 from deployments.proxies import proxy_clients
 from deployments.settings import WorkerSettings
+from deployments.webhooks import tell_webhooks
 from deployments.worker import InProcessWorker
+from integrations.webhook import Rules
 from inventory import claims
 from inventory.database import CHANNEL_CALLBACKS, make_engine, make_sessions
 from inventory.listening import listen
+from inventory.sealing import Sealer
 from proxy.serve import listening
 from tasks.means import Admission, Means, use
 
@@ -96,6 +99,14 @@ async def work(settings: WorkerSettings) -> None:
             asyncio.create_task(dispatcher.keep_lease(), name="lease"),
             asyncio.create_task(worker.start(printer=_log.info), name="worker"),
         }
+        if settings.secret_key is not None:
+            telling = tell_webhooks(
+                url,
+                sessions,
+                Sealer(settings.secret_key.get_secret_value()),
+                Rules(settings.webhook_denied, settings.webhook_loopback),
+            )
+            tasks.add(asyncio.create_task(telling, name="webhooks"))
         await worker.ready()
         if settings.ready_file is not None:
             settings.ready_file.touch()

@@ -31,11 +31,13 @@ class Refusal(Exception):
     Args:
         status: of HTTP.
         sentence: what is wrong with which value, and what to do.
+        headers: of the answer, such as ``TRY_AGAIN``.
     """
 
-    def __init__(self, status: int, sentence: str) -> None:
+    def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
         self.status = status
         self.sentence = sentence
+        self.headers = headers
         super().__init__(sentence)
 
 
@@ -77,7 +79,7 @@ def answer_errors(app: FastAPI, answer: Answer = _answer) -> None:
     @app.exception_handler(Refusal)
     async def refused(request: Request, error: Refusal) -> Response:
         log.info("%s %s: %s %s", request.method, request.url.path, error.status, error)
-        return answer(request, error.status, error.sentence)
+        return answer(request, error.status, error.sentence, error.headers)
 
     @app.exception_handler(InventoryError)
     async def inventory_refused(request: Request, error: InventoryError) -> Response:

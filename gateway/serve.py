@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from gateway.app import create_app
+from gateway.live import Hub, hearing
 from gateway.operators.app import create_operators_app
 from gateway.rhsm.app import create_rhsm_app
 from gateway.settings import GatewaySettings
@@ -49,9 +50,13 @@ async def serve(settings: GatewaySettings) -> None:
                 await stack.enter_async_context(candlepin)
                 front = create_rhsm_app(settings, sessions, candlepin)
                 await stack.enter_async_context(served(front, _front_listeners(settings)))
-            for listener in _console_listeners(settings):
-                operators = create_operators_app(settings, sessions)
-                await stack.enter_async_context(served(operators, [listener]))
+            if settings.console_port is not None:
+                hub = Hub(settings.streams)
+                operators = create_operators_app(settings, sessions, hub)
+                await stack.enter_async_context(served(operators, [_console_listener(settings)]))
+                # After it is served, so that its end comes before: open pages would keep it.
+                url = settings.database_url.get_secret_value()
+                await stack.enter_async_context(hearing(hub, url))
             # Modules and routes live as long as the process: to search them again and again for
             # garbage makes some host wait a tenth of a second.
             gc.collect()
@@ -74,13 +79,11 @@ def _listeners(settings: GatewaySettings) -> list[Listener]:
     return [plain, Listener(tcp_socket(settings.tls_host, settings.tls_port), tls)]
 
 
-def _console_listeners(settings: GatewaySettings) -> list[Listener]:
-    if settings.console_port is None:
-        return []
-    bound = tcp_socket(settings.console_host, settings.console_port)
+def _console_listener(settings: GatewaySettings) -> Listener:
+    bound = tcp_socket(settings.console_host, settings.console_port or 0)
     if settings.console_certificate is None:
-        return [Listener(bound)]
-    return [Listener(bound, server_tls(settings.console_certificate, settings.console_key))]
+        return Listener(bound)
+    return Listener(bound, server_tls(settings.console_certificate, settings.console_key))
 
 
 def _candlepin(settings: GatewaySettings) -> Candlepin | None:

@@ -87,6 +87,8 @@ class GatewaySettings(BaseSettings):
     """A host that fetches its kickstart more often installs in a loop, and is held."""
     network_boot_limit: int = Field(default=3, ge=1)
     """A host that boots the discovery image so often instead of what it should boot, is held."""
+    streams: int = Field(default=500, ge=0)
+    """Open pages and followers of events at a time; others are asked to come again."""
     transaction_seconds: float = Field(default=10, gt=0)
     """Longest time that a request may take in the database."""
 
@@ -101,8 +103,6 @@ class GatewaySettings(BaseSettings):
     """How browsers reach it where a proxy stands before it: ``https://rackrise.example.org``."""
     prefect_url: str = ""
     """Where browsers reach Prefect's own console; empty: no links to flow runs."""
-    pages_open: int = Field(default=500, ge=1)
-    """Open pages and event streams at a time; more are told to come back."""
 
     @model_validator(mode="after")
     def _tls_is_complete(self) -> Self:

@@ -12,7 +12,8 @@ from sqlmodel import col, select
 
 from inventory.database import AsyncSession
 from inventory.models import AuditEntry, Host, HostGroup, Site
-from inventory.rights import Actor, Scope
+from inventory.rights import Actor
+from inventory.scope import Scope
 from inventory.storable import storable_text, storable_values
 
 __all__ = ["Condition", "condition_of", "entries", "record", "record_host"]

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
-from inventory import claims
+from inventory import claims, events
 from inventory.arrows import ARROWS, Needs
 from inventory.database import AsyncSession
 from inventory.errors import BuildOpen
@@ -250,12 +250,15 @@ async def hold(
         ForbiddenTransition: a host in this state cannot be held.
     """
     host, build = await _lock_both(session, build)
-    if host.state is not HostState.HELD:
-        target = next_state(host.state, Event.HOLD)
-        build.held_from = host.state
+    was = host.state
+    if was is not HostState.HELD:
+        target = next_state(was, Event.HOLD)
+        build.held_from = was
         host.state, host.state_since = target, at
     build.held_step, build.held_reason, build.held_advice = step, reason, advice
     await session.flush()
+    if was is not HostState.HELD:
+        await events.record(session, host, Event.HOLD, was=was, at=at)
     # A run that went on would call done what a held host was spared.
     await claims.withdraw(session, build.id, at)
 
@@ -268,10 +271,11 @@ async def resume(session: AsyncSession, build: Build, at: datetime) -> None:
     """
     host, build = await _lock_both(session, build)
     target = next_state(host.state, Event.RETRY, held_from=build.held_from)
-    host.state, host.state_since = target, at
+    was, host.state, host.state_since = host.state, target, at
     build.held_from = None
     build.held_step = build.held_reason = build.held_advice = None
     await session.flush()
+    await events.record(session, host, Event.RETRY, was=was, at=at)
 
 
 async def close_build(

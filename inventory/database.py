@@ -30,6 +30,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 __all__ = [
     "CHANNEL_CALLBACKS",
+    "CHANNEL_CHANGES",
+    "CHANNEL_EVENTS",
     "DATABASE_ERRORS",
     "AsyncSession",
     "Sessions",
@@ -47,6 +49,11 @@ Sessions: TypeAlias = async_sessionmaker[AsyncSession]
 
 CHANNEL_CALLBACKS = "rackrise_callback"
 """Notified when a callback has been kept."""
+CHANNEL_CHANGES = "rackrise_change"
+"""Notified by the database itself with the ids of hosts of which something has changed; ``*``: too
+many to name."""
+CHANNEL_EVENTS = "rackrise_event"
+"""Notified when an event has been kept."""
 
 DATABASE_ERRORS = (DBAPIError, PoolTimeout, asyncpg.PostgresError, OSError)
 """All that a statement raises, or the connection for it, which SQLAlchemy does not wrap."""

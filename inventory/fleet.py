@@ -26,7 +26,8 @@ from inventory.models import (
     StepState,
     Subnet,
 )
-from inventory.rights import Scope, in_scope
+from inventory.rights import in_scope
+from inventory.scope import Scope
 
 __all__ = ["Counts", "FleetRow", "Page", "Wanted", "counts", "page", "rows"]
 

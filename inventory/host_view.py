@@ -29,7 +29,7 @@ from inventory.models import (
     StepState,
     Subnet,
 )
-from inventory.rights import Scope
+from inventory.scope import Scope
 
 __all__ = [
     "ArrowDetail",

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import INET, insert
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
+from inventory import events
 from inventory.builds import latest_build, open_build
 from inventory.database import AsyncSession
 from inventory.errors import (
@@ -117,11 +118,13 @@ async def discover(
     host = await lock_host(session, host_id)
     await _keep_interfaces(session, host, seen, subnet)
     await keep_facts(session, host_id, "discovery", seen.values, at)
-    if new_id is None and host.state in _LEAVES_BY_FACTS:
-        await move(session, host, Event.FACTS, at)
     build = await latest_build(session, host_id)
-    if build is None or (build.closed_at is not None and host.state is HostState.DISCOVERED):
+    if build is None or (build.closed_at is not None and host.state in _LEAVES_BY_FACTS):
         build = await open_build(session, host, group=None, asked_by=None, at=at)
+    if new_id is not None:
+        await events.record(session, host, Event.FACTS, was=None, at=at)
+    elif host.state in _LEAVES_BY_FACTS:
+        await move(session, host, Event.FACTS, at)
     return host, build, new_id is not None
 
 
@@ -316,10 +319,12 @@ async def move(session: AsyncSession, host: Host, event: Event, at: datetime) ->
         ForbiddenTransition: the host is in a state that cannot follow the event.
     """
     host = await lock_host(session, host.id)
-    target = next_state(host.state, event)
-    if target is not host.state:
+    was, target = host.state, next_state(host.state, event)
+    if target is not was:
         host.state, host.state_since = target, at
     await session.flush()
+    if target is not was:
+        await events.record(session, host, event, was=was, at=at)
 
 
 def _title(host: Host | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import asyncpg  # type: ignore[import-untyped]
@@ -25,14 +25,22 @@ _LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class Listener:
-    """Tells that something was notified; what it was is read from the tables."""
+    """Tells that something was notified; what it was is read from the tables.
 
-    def __init__(self) -> None:
+    Args:
+        told: called with what each notification says; with None when a connection that was lost is
+            there again, because something may have been missed.
+    """
+
+    def __init__(self, told: Callable[[str | None], None] | None = None) -> None:
         self._woken = asyncio.Event()
+        self._told = told
 
-    def wake(self, *_: object) -> None:
-        """Let the one that waits go on."""
+    def wake(self, *notice: object) -> None:
+        """Let the one that waits go on; asyncpg's notice ends with what it says."""
         self._woken.set()
+        if self._told is not None:
+            self._told(str(notice[-1]) if notice else None)
 
     async def wait(self, timeout: float) -> bool:
         """Wait for a notification, at most ``timeout`` seconds.
@@ -50,7 +58,9 @@ class Listener:
 
 
 @asynccontextmanager
-async def listen(url: str, channel: str) -> AsyncIterator[Listener]:
+async def listen(
+    url: str, channel: str, told: Callable[[str | None], None] | None = None
+) -> AsyncIterator[Listener]:
     """Listen on a channel; a lost connection is made again, with growing delays.
 
         async with listen(url, CHANNEL_CALLBACKS) as callbacks:
@@ -58,10 +68,15 @@ async def listen(url: str, channel: str) -> AsyncIterator[Listener]:
                 await work_off(...)
                 await callbacks.wait(5)
 
+    Args:
+        url: of the database.
+        channel: which.
+        told: see ``Listener``; for who needs to know what was said.
+
     Raises:
         OSError, asyncpg.PostgresError: the first connection cannot be made.
     """
-    listener = Listener()
+    listener = Listener(told)
     connection, lost = await _connect(url, channel, listener)
     keeper = asyncio.create_task(_keep(url, channel, listener, connection, lost))
     try:

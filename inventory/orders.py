@@ -79,28 +79,34 @@ async def provision(
     """
     host = await hosts.lock_host(session, host.id)
     build = await builds.current_build(session, host.id)
+    event: Event | None = None
     match host.state:
         case HostState.DISCOVERED if build is not None:
-            await hosts.move(session, host, Event.SELECT, at)
+            event = Event.SELECT
         case HostState.HELD if build is not None and await _begins_anew(
             session, host, build, group, name
         ):
             build = await _supersede(session, host, build, group, asked_by=asked_by, at=at)
+            event = Event.REBUILD
         case HostState.HELD if build is not None and _before_reboot(build):
             came_from = build.held_from
             await retries.resume(session, host, build, at=at)
             if came_from is HostState.DISCOVERED:
-                await hosts.move(session, host, Event.SELECT, at)
+                event = Event.SELECT
         case HostState.IN_OPERATION | HostState.CANCELLED if build is None:
-            await hosts.move(session, host, Event.REBUILD, at)
             build = await builds.open_build(session, host, group=group, asked_by=asked_by, at=at)
+            event = Event.REBUILD
         case _:
             need = (
                 "it can be provisioned when it is discovered, cancelled, in operation, or held "
                 "before its reboot"
             )
             raise NotReady(host.name, host.state, need)
-    return await _select(session, host, build, group, name=name, asked_by=asked_by, at=at)
+    build = await _select(session, host, build, group, name=name, asked_by=asked_by, at=at)
+    # Last, so that its event tells of the host as what it was selected for.
+    if event is not None:
+        await hosts.move(session, host, event, at)
+    return build
 
 
 async def _select(
@@ -150,10 +156,12 @@ async def _supersede(
     asked_by: str,
     at: datetime,
 ) -> Build:
-    """Open the next build of a held host; it takes over what the held one has made."""
+    """Open the next build of a held host, which takes over what the held one has made.
+
+    The caller moves the host when it is selected.
+    """
     await claims.withdraw(session, build.id, at)
     await builds.close_build(session, build, BuildOutcome.SUPERSEDED, at)
-    await hosts.move(session, host, Event.REBUILD, at)
     return await builds.open_build(session, host, group=group, asked_by=asked_by, at=at)
 
 
@@ -261,5 +269,7 @@ async def rebuild(
         if build.held_from in _LEAVING:
             raise NotReady(host.name, host.state, "what it had is being undone: retry that first")
         build = await _supersede(session, host, build, group, asked_by=asked_by, at=at)
-        return await _select(session, host, build, group, name=None, asked_by=asked_by, at=at)
+        build = await _select(session, host, build, group, name=None, asked_by=asked_by, at=at)
+        await hosts.move(session, host, Event.REBUILD, at)
+        return build
     return await provision(session, host, group, name=None, asked_by=asked_by, at=at)

@@ -22,7 +22,8 @@ from sqlmodel import col, select
 from inventory.database import AsyncSession, Sessions
 from inventory.errors import BadPerson, NotSignedIn, UnknownPerson
 from inventory.models import ApiToken, Door, HostGroup, Person, Role, SignIn, Site
-from inventory.rights import Actor, Scope
+from inventory.rights import Actor
+from inventory.scope import Scope
 
 __all__ = [
     "add",

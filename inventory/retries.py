@@ -16,7 +16,8 @@ from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
 from inventory.errors import InventoryError, NotReady
 from inventory.life import WAITS_FOR_HOST, HostState
 from inventory.models import Build, CallbackKind, Host, HostGroup, Interface
-from inventory.rights import Scope, in_scope
+from inventory.rights import in_scope
+from inventory.scope import Scope
 
 __all__ = [
     "Held",

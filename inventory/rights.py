@@ -15,29 +15,11 @@ from inventory import hosts
 from inventory.database import AsyncSession
 from inventory.errors import Forbidden, UnknownHost
 from inventory.models import Door, Host, HostGroup, Role, Site
+from inventory.scope import Scope
 
-__all__ = ["Actor", "Scope", "in_scope", "own_host", "require", "require_group"]
+__all__ = ["Actor", "in_scope", "own_host", "require", "require_group"]
 
 _ORDER = tuple(Role)
-
-
-@dataclass(frozen=True)
-class Scope:
-    """Which hosts it is about; empty sets are no limit."""
-
-    sites: frozenset[str] = frozenset()
-    host_groups: frozenset[str] = frozenset()
-
-    @property
-    def everything(self) -> bool:
-        """Whether there is no limit."""
-        return not self.sites and not self.host_groups
-
-    def admits(self, site: str | None, host_group: str | None) -> bool:
-        """Whether a host of a site and a group is within; without a group only sites count."""
-        at_site = not self.sites or site in self.sites
-        in_group = not self.host_groups or host_group is None or host_group in self.host_groups
-        return at_site and in_group
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,16 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from gateway.answers import Answer, answer_errors
+from gateway.live import Hub
 from gateway.operators.api.audit import audit_routes
+from gateway.operators.api.events import events_routes
 from gateway.operators.api.hosts import host_routes
 from gateway.operators.api.people import people_routes
 from gateway.operators.api.site import site_routes
 from gateway.operators.console.app import add_console, answer
 from gateway.operators.context import Operators
 from gateway.operators.headers import Guarded
+from gateway.operators.sessions import asking, bearer
 from gateway.operators.throttle import Throttle
 from gateway.settings import GatewaySettings
 from inventory.database import Sessions
@@ -31,6 +34,7 @@ from inventory.errors import (
     UnknownPerson,
 )
 from inventory.models import now
+from inventory.scope import Scope
 
 __all__ = ["api_document", "create_operators_app"]
 
@@ -47,22 +51,26 @@ _STATUS: dict[type[InventoryError], int] = {
 
 
 def create_operators_app(
-    settings: GatewaySettings, sessions: Sessions, clock: Callable[[], datetime] = now
+    settings: GatewaySettings,
+    sessions: Sessions,
+    hub: Hub,
+    clock: Callable[[], datetime] = now,
 ) -> ASGIApp:
     """Console and API as an ASGI application.
 
     Args:
         settings: of the gateway that they are a part of.
         sessions: of the inventory, migrated already.
+        hub: tells open pages what changes.
         clock: the present, with its zone.
     """
-    gateway = Operators(settings=settings, sessions=sessions, clock=clock, throttle=Throttle())
+    gateway = Operators(settings, sessions, clock, Throttle(), hub)
     return Guarded(_app(gateway), secure=gateway.secure)
 
 
 def api_document(settings: GatewaySettings, sessions: Sessions) -> dict[str, object]:
     """The API's OpenAPI document, from which clients are generated."""
-    gateway = Operators(settings=settings, sessions=sessions, clock=now, throttle=Throttle())
+    gateway = Operators(settings, sessions, now, Throttle(), Hub())
     return _app(gateway).openapi()
 
 
@@ -86,6 +94,7 @@ def _app(gateway: Operators) -> FastAPI:
     for routes in (host_routes, site_routes, people_routes, audit_routes):
         app.include_router(routes(gateway), prefix=API)
 
+    app.include_router(events_routes(gateway, gateway.hub, _scope_of), prefix=API)
     add_console(app, gateway)
 
     @app.get("/health", include_in_schema=False)
@@ -93,6 +102,10 @@ def _app(gateway: Operators) -> FastAPI:
         return {"status": "ok"}
 
     return app
+
+
+async def _scope_of(request: Request) -> Scope:
+    return (await asking(request, await bearer(request))).scope
 
 
 def _refusing(status: int, answer: Answer) -> Callable[[Request, Exception], Awaitable[Response]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.context import Gateway
+from gateway.live import Hub
 from gateway.operators.throttle import Throttle
 
 __all__ = ["Operators"]
@@ -15,6 +16,8 @@ class Operators(Gateway):
     """A gateway as people see it."""
 
     throttle: Throttle
+    hub: Hub
+    """Tells open pages what changes."""
 
     @property
     def secure(self) -> bool:

@@ -27,6 +27,7 @@ __all__ = [
     "SignedForm",
     "SignedIn",
     "asking",
+    "bearer",
     "cookie_name",
     "form_value",
     "keep_cookie",
@@ -36,7 +37,7 @@ __all__ = [
     "signed_in_form",
 ]
 
-_bearer = HTTPBearer(auto_error=False, description="A token of `rackrise user token`.")
+bearer = HTTPBearer(auto_error=False, description="A token of `rackrise user token`.")
 
 
 def operators_of(request: Request) -> Operators:
@@ -47,7 +48,7 @@ def operators_of(request: Request) -> Operators:
 
 async def asking(
     request: Request,
-    shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    shown: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Actor:
     """In whose name a program asks.
 

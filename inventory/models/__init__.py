@@ -20,6 +20,7 @@ from inventory.models.builds import (
     WorkerLease,
 )
 from inventory.models.columns import now
+from inventory.models.events import EVENT_POSITION, Delivery, HostEvent, Webhook
 from inventory.models.hosts import (
     Classification,
     Consumer,
@@ -60,6 +61,7 @@ from inventory.models.site import (
 )
 
 __all__ = [
+    "EVENT_POSITION",
     "LOADERS",
     "AfterBuild",
     "ApiToken",
@@ -73,6 +75,7 @@ __all__ = [
     "Claim",
     "Classification",
     "Consumer",
+    "Delivery",
     "DiscoveryRule",
     "Domain",
     "Door",
@@ -81,6 +84,7 @@ __all__ = [
     "EffectState",
     "Facts",
     "Host",
+    "HostEvent",
     "HostGroup",
     "HostOverride",
     "IdempotentAnswer",
@@ -103,6 +107,7 @@ __all__ = [
     "Step",
     "StepState",
     "Subnet",
+    "Webhook",
     "WorkerLease",
     "now",
 ]

@@ -12,7 +12,8 @@ from inventory.errors import Forbidden, InventoryError, NotReady, UnknownHost
 from inventory.fleet import Wanted, counts, page
 from inventory.life import HostState
 from inventory.models import AuditEntry, Build, Door, Host, HostGroup, Role, Site
-from inventory.rights import Actor, Scope
+from inventory.rights import Actor
+from inventory.scope import Scope
 from tests.conftest import Database
 from tests.inventory.world import discovered, later, make_group
 

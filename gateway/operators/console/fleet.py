@@ -17,7 +17,7 @@ from inventory.database import AsyncSession
 from inventory.fleet import Wanted
 from inventory.life import HostState
 from inventory.models import HostGroup, Site, Subnet
-from inventory.rights import Scope
+from inventory.scope import Scope
 
 __all__ = ["fleet_routes"]
 

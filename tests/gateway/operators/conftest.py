@@ -9,6 +9,7 @@ from datetime import datetime
 import httpx
 import pytest
 
+from gateway.live import Hub
 from gateway.operators.app import create_operators_app
 from gateway.settings import GatewaySettings
 from inventory import builds, people
@@ -25,6 +26,7 @@ class Office:
 
     database: Database
     settings: GatewaySettings
+    hub: Hub = field(default_factory=Hub)
     seconds: float = 1000
     clients: list[httpx.AsyncClient] = field(default_factory=list)
 
@@ -33,7 +35,7 @@ class Office:
 
     def browser(self, **headers: str) -> httpx.AsyncClient:
         """One that has not signed in."""
-        app = create_operators_app(self.settings, self.database.sessions, self.now)
+        app = create_operators_app(self.settings, self.database.sessions, self.hub, self.now)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("192.0.2.99", 1))
         made = httpx.AsyncClient(
             transport=transport, base_url="http://console", headers=headers, timeout=10

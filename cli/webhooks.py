@@ -1,0 +1,128 @@
+"""``rackrise webhooks``: who outside is told of what happens to hosts."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.inventory import with_inventory
+from cli.output import moment, print_table, table
+
+if TYPE_CHECKING:
+    from inventory.database import AsyncSession
+    from inventory.models import Delivery, HostEvent, Webhook
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Webhooks: who outside is told of events.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="How the webhook is called.")]
+
+
+@app.command()
+def add(
+    name: Name,
+    url: Annotated[str, typer.Argument(help="Where deliveries are sent.")],
+    kind: Annotated[list[str] | None, typer.Option(help="Only events of this kind.")] = None,
+    site: Annotated[list[str] | None, typer.Option(help="Only of hosts of this site.")] = None,
+    group: Annotated[list[str] | None, typer.Option(help="Only of hosts of this group.")] = None,
+) -> None:
+    """Tell somebody of events from now on. Its secret is made, and shown this once.
+
+    Needs RACKRISE_SECRET_KEY, as the workers have it.
+    """
+    from inventory import webhooks
+    from inventory.models import now
+    from inventory.sealing import Sealer
+
+    key = os.environ.get("RACKRISE_SECRET_KEY", "")
+    if len(key) < 32:
+        typer.echo(
+            "set RACKRISE_SECRET_KEY as the workers have it: 32 characters or more", err=True
+        )
+        raise typer.Exit(2)
+    wanted = webhooks.Wanted(url, tuple(kind or ()), tuple(site or ()), tuple(group or ()))
+
+    async def work(session: AsyncSession) -> str:
+        _, secret = await webhooks.add(
+            session, name, wanted, sealer=Sealer(key), made_by=getpass.getuser(), at=now()
+        )
+        return secret
+
+    secret = with_inventory(work)
+    typer.echo(f"{name} is told from now on; its deliveries are signed with")
+    typer.echo(secret)
+
+
+@app.command("list")
+def list_all() -> None:
+    """Show all webhooks."""
+    from inventory import webhooks
+
+    rows = table("Webhook", "URL", "Told of", "State")
+    for one in with_inventory(webhooks.list_all):
+        limits = [*one.kinds, *one.sites, *one.host_groups]
+        state = "enabled" if one.enabled else f"disabled: {one.disabled_why}"
+        rows.add_row(one.name, one.url, ", ".join(limits) or "everything", state)
+    print_table(rows)
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Show the last hundred deliveries of a webhook, and what became of them."""
+    from inventory import deliveries
+
+    async def work(session: AsyncSession) -> list[tuple[Delivery, HostEvent]]:
+        return await deliveries.of_webhook(session, name)
+
+    found = with_inventory(work)
+    rows = table("Event", "Host", "At", "Attempts", "State", "Said")
+    states: Counter[str] = Counter()
+    for one, event in found:
+        state = "delivered" if one.delivered_at else "owed" if one.next_at else "given up"
+        states[state] += 1
+        rows.add_row(
+            event.kind, event.host, moment(event.at), str(one.attempts), state, one.last_error
+        )
+    print_table(rows)
+    typer.echo(", ".join(f"{count} {state}" for state, count in states.items()) or "none yet")
+
+
+@app.command()
+def enable(name: Name) -> None:
+    """Tell a webhook again that was disabled."""
+    from inventory import webhooks
+
+    async def work(session: AsyncSession) -> Webhook:
+        return await webhooks.change(session, name, enabled=True)
+
+    with_inventory(work)
+    typer.echo(f"{name} is told from now on; for what was given up: rackrise webhooks redeliver")
+
+
+@app.command()
+def redeliver(name: Name) -> None:
+    """Send once more what was given up."""
+    from inventory import deliveries
+    from inventory.models import now
+
+    async def work(session: AsyncSession) -> int:
+        return await deliveries.redeliver(session, name, at=now())
+
+    typer.echo(f"{with_inventory(work)} deliveries are tried once more")
+
+
+@app.command()
+def remove(name: Name) -> None:
+    """Forget a webhook, and what it is owed."""
+    from inventory import webhooks
+
+    async def work(session: AsyncSession) -> None:
+        await webhooks.remove(session, name)
+
+    with_inventory(work)
+    typer.echo(f"{name} is told nothing more")
