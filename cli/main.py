@@ -66,6 +66,22 @@ def worker() -> None:
 
 
 @app.command()
+def prefect(
+    host: Annotated[str, typer.Option(help="Where it listens.")] = "127.0.0.1",
+    port: int = 4200,
+) -> None:
+    """Run Prefect's server. Settings: PREFECT_…, PREFECT_SERVER_API_AUTH_STRING above all."""
+    from deployments.guarding import Unguarded
+    from deployments.prefect_server import become
+
+    try:
+        become(host, port)
+    except Unguarded as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+
+
+@app.command()
 def proxy(settings: Annotated[Path, typer.Argument(help="The proxy's TOML file.")]) -> None:
     """Run a proxy beside the DHCP, DNS and TFTP servers of some subnets."""
     from proxy.serve import serve
@@ -85,9 +101,13 @@ def up(
     ] = Path("/var/lib/rackrise"),
     gateway_host: Annotated[str, typer.Option(help="Where the gateway listens.")] = "127.0.0.1",
     gateway_port: int = 8080,
+    prefect_host: Annotated[
+        str, typer.Option(help="Where Prefect's UI and API listen, always behind a password.")
+    ] = "127.0.0.1",
     prefect_port: int = 4200,
 ) -> None:
     """Run everything on this machine: database, Prefect server, gateway, worker and proxy."""
+    from deployments.guarding import USER
     from deployments.up import Place
     from deployments.up import up as running
 
@@ -97,17 +117,21 @@ def up(
         proxy_file=proxy_file,
         gateway_host=gateway_host,
         gateway_port=gateway_port,
+        prefect_host=prefect_host,
         prefect_port=prefect_port,
     )
 
     async def serve() -> None:
         async with running(place) as here:
             typer.echo(f"Prefect's console: {here.prefect_url}")
+            typer.echo(f"  sign in with:    echo {USER}:$(cat {here.prefect_key})")
             typer.echo(f"Gateway:           {here.gateway_url}")
             typer.echo(f"Logs and data:     {data}")
             typer.echo("Other commands, such as `rackrise hosts list`, need in their environment:")
             for name in ("RACKRISE_DATABASE_URL", "PREFECT_API_URL"):
                 typer.echo(f"  export {name}='{here.environment[name]}'")
+            # The password itself is not printed: what is printed here ends in logs.
+            typer.echo(f'  export PREFECT_API_AUTH_STRING="{USER}:$(cat {here.prefect_key})"')
             typer.echo("Ctrl-C ends everything.")
             await asyncio.Event().wait()
 

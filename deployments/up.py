@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+from deployments.guarding import from_here, guarded, in_url, made_once, require_guarded
 from deployments.postgres import PostgresUrls, embedded_postgres
 from inventory.database import migrate
 
@@ -112,6 +112,8 @@ class Up:
     environment: Mapping[str, str]
     """For further programs of the same installation, such as ``rackrise hosts list``."""
     prefect_url: str
+    prefect_key: Path
+    """Holds the password of Prefect's UI and API."""
     gateway_url: str
     processes: Callable[[], Mapping[str, int]]
     """Process ids by program, as they are now: one that ended by itself is started again."""
@@ -133,9 +135,10 @@ async def up(place: Place) -> AsyncIterator[Up]:
             urls = await stack.enter_async_context(embedded_postgres(place.data / "postgres"))
         await migrate(urls.rackrise)
         environment = _environment(place, urls)
+        require_guarded(place.prefect_host, environment)
         programs = _Programs(place, environment)
         stack.push_async_callback(programs.stop)
-        prefect = place.prefect_from_here or f"http://{place.prefect_host}:{place.prefect_port}"
+        prefect = place.prefect_from_here or _prefect_url(place)
         gateway = place.gateway_from_here or f"http://{place.gateway_host}:{place.gateway_port}"
         await programs.start(
             "prefect",
@@ -153,18 +156,19 @@ async def up(place: Place) -> AsyncIterator[Up]:
         await programs.start("worker", [sys.executable, "-m", "cli.main", "worker"])
         await programs.answers("gateway", f"{gateway}/health", PROGRAM_START_SECONDS)
         await programs.ready("worker", place.data / "worker.ready", PROGRAM_START_SECONDS)
-        yield Up(environment, prefect, gateway, programs.ids)
+        yield Up(environment, prefect, place.data / "prefect.key", gateway, programs.ids)
 
 
 def _environment(place: Place, urls: PostgresUrls) -> dict[str, str]:
-    prefect = f"http://{place.prefect_host}:{place.prefect_port}/api"
+    secret = made_once(place.data / "prefect.key")
     settings = {
         **PREFECT_SETTINGS,
+        **guarded(secret, _prefect_url(place)),
         "PREFECT_HOME": str(place.data / "prefect"),
-        "PREFECT_API_URL": prefect,
+        "PREFECT_API_URL": f"{_prefect_url(place)}/api",
         "PREFECT_API_DATABASE_CONNECTION_URL": urls.prefect,
         "RACKRISE_DATABASE_URL": urls.rackrise,
-        "RACKRISE_TOKEN_KEY": _token_key(place.data / "token.key"),
+        "RACKRISE_TOKEN_KEY": made_once(place.data / "token.key"),
         "RACKRISE_READY_FILE": str(place.data / "worker.ready"),
         "RACKRISE_GATEWAY_DATABASE_URL": urls.rackrise,
         "RACKRISE_GATEWAY_HOST": place.gateway_host,
@@ -200,13 +204,9 @@ def _environment(place: Place, urls: PostgresUrls) -> dict[str, str]:
     return settings
 
 
-def _token_key(file: Path) -> str:
-    """The installation's key; made once, and readable by its owner only."""
-    if not file.exists():
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as out:
-            out.write(secrets.token_hex(32))
-    return file.read_text().strip()
+def _prefect_url(place: Place) -> str:
+    """As programs on this machine reach it."""
+    return f"http://{in_url(from_here(place.prefect_host))}:{place.prefect_port}"
 
 
 class _Programs:

@@ -13,6 +13,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.flow_runs import suspend_flow_run
 
+from flows.parameters import HostGroupName, OneHostName, PlannedHosts
 from tasks.company import Problem
 from tasks.plan import Plan, order_planned, plan_hosts
 
@@ -22,9 +23,21 @@ _KEY = "plan"
 _DAY = 24 * 3600
 
 
-@flow(name="plan", retries=0, persist_result=False)
+def _called() -> str:
+    asked = runtime.flow_run.parameters
+    hosts, group = asked.get("hosts") or (), asked.get("host_group")
+    if not hosts:
+        return f"plan · all hosts of {group}"
+    who = hosts[0] if len(hosts) == 1 else f"{len(hosts)} hosts"
+    return f"plan · {who}{f' as {group}' if group else ''}"
+
+
+@flow(name="plan", flow_run_name=_called, retries=0, persist_result=False)
 async def plan(
-    hosts: list[str], host_group: str = "", name: str = "", approve: bool = False
+    hosts: PlannedHosts = (),
+    host_group: HostGroupName = "",
+    name: OneHostName = "",
+    approve: bool = False,
 ) -> None:
     """Show what provisioning hosts would create, change and leave, and what is in the way.
 
@@ -32,12 +45,17 @@ async def plan(
     has the hosts provisioned, unless the plan has become another one meanwhile.
 
     Args:
-        hosts: Names of the hosts; empty: all of the host group.
+        hosts: Names of the hosts, one for each line; empty: all of the host group.
         host_group: Host group that they would become; empty: their own.
         name: For a single host: the name that it would get.
         approve: Wait for somebody's leave, for a day at most, and then provision the hosts.
     """
-    plans = await plan_hosts(hosts, host_group, name)
+    if not hosts and not host_group:
+        raise Problem(
+            "neither hosts nor a host group are named: there is nothing to plan",
+            "Name hosts, or a host group to plan all of its hosts.",
+        )
+    plans = await plan_hosts(list(hosts), host_group, name)
     text = "\n\n".join(f"    {line}" for one in plans for line in str(one).splitlines())
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     shown = await _shown()

@@ -82,6 +82,13 @@ class Running:
             environment, user=user, password=password, api_url=environment["PREFECT_API_URL"]
         )
 
+    def prefect(self) -> PrefectClient:
+        """Prefect's API, with its password."""
+        environment = self.here.environment
+        return PrefectClient(
+            environment["PREFECT_API_URL"], auth_string=environment["PREFECT_API_AUTH_STRING"]
+        )
+
     async def command(self, *words: str) -> str:
         """What ``rackrise`` prints."""
         return await rackrise(*words, environment=self.here.environment)
@@ -167,7 +174,7 @@ async def test_hosts_install_from_pins_in_pulp(running: Running) -> None:
 
 
 async def test_a_sync_shows_how_far_it_is_in_prefect(running: Running) -> None:
-    async with PrefectClient(running.here.environment["PREFECT_API_URL"]) as client:
+    async with running.prefect() as client:
         bars = [one for one in await client.read_artifacts() if one.type == "progress"]
     (said,) = (one.description for one in bars)
     assert said == "labos into Pulp: version 1 is new, served at labos/1"
@@ -185,7 +192,7 @@ async def test_the_same_run_twice_makes_no_second_change(running: Running) -> No
 
     await until(silent, what="arrow 17 is done", deadline=SECONDS, every=0.2)
     before = running.writes()
-    async with PrefectClient(running.here.environment["PREFECT_API_URL"]) as client:
+    async with running.prefect() as client:
         deployment = await client.read_deployment_by_name("inception/inception")
         run = await client.create_flow_run_from_deployment(
             deployment.id, parameters={"hosts": [row.name]}
