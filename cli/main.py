@@ -48,6 +48,15 @@ def _log(
 
 
 @app.command()
+def migrate() -> None:
+    """Bring the inventory's tables to their newest shape. Settings: RACKRISE_DATABASE_URL."""
+    from deployments.settings import InventorySettings
+    from inventory.database import migrate as to_the_newest
+
+    asyncio.run(to_the_newest(InventorySettings().database_url.get_secret_value()))
+
+
+@app.command()
 def gateway() -> None:
     """Run a gateway: what hosts and people call. Settings: RACKRISE_GATEWAY_… variables."""
     from gateway.serve import serve

@@ -26,5 +26,7 @@ def form(flow: Flow[Any, Any]) -> dict[str, Any]:
         unshown = {"type": ["string", "null"], "pattern": "^[0-9a-f-]{36}$"}
         schema["patternProperties"] = {f"^{_OURS}$": unshown}
     for name, one in fields.items():
+        # A form shows the docstring's line breaks, which mean nothing there.
+        one["description"] = " ".join(one["description"].split())
         one["title"] = name.replace("_", " ").capitalize()
     return schema

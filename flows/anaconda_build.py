@@ -22,7 +22,7 @@ async def anaconda_build(hosts: HostNames, company: UUID | None = None) -> None:
     """Finish the installation of hosts that have reported `built`.
 
     Args:
-        hosts: Full names of the hosts, such as web01.example.org, one for each line.
+        hosts: Full names of the hosts, such as web01.example.org.
         company: Leave empty; Rackrise's dispatcher sets it.
     """
     async with travelling(Phase.ANACONDA, hosts, company) as party:

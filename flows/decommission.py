@@ -23,7 +23,7 @@ async def decommission(hosts: HostNames, company: UUID | None = None) -> None:
     hosts; retried, it goes on with what is not undone yet.
 
     Args:
-        hosts: Full names of the hosts, such as web01.example.org, one for each line.
+        hosts: Full names of the hosts, such as web01.example.org.
         company: Leave empty; Rackrise's dispatcher sets it.
     """
     async with travelling(Phase.DECOMMISSION, hosts, company, Wish(asked_by=IN_PREFECT)) as party:

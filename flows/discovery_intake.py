@@ -21,7 +21,7 @@ async def discovery_intake(hosts: HostNames, company: UUID | None = None) -> Non
     """Take in machines that have sent their facts, and weigh the discovery rules for them.
 
     Args:
-        hosts: Names of discovered hosts, such as mac525400aabb01, one for each line.
+        hosts: Names of discovered hosts, such as mac525400aabb01.
         company: Leave empty; Rackrise's dispatcher sets it.
     """
     async with travelling(Phase.DISCOVERY, hosts, company) as party:

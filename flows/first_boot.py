@@ -25,7 +25,7 @@ async def first_boot(hosts: HostNames, company: UUID | None = None) -> None:
     """Put hosts whose installed system has reported into operation.
 
     Args:
-        hosts: Full names of the hosts, such as web01.example.org, one for each line.
+        hosts: Full names of the hosts, such as web01.example.org.
         company: Leave empty; Rackrise's dispatcher sets it.
     """
     async with travelling(Phase.FIRST_BOOT, hosts, company) as party:

@@ -32,8 +32,7 @@ async def inception(
     Started again for a host that was held, it goes on at the step that failed.
 
     Args:
-        hosts: Names of the hosts, such as mac525400aabb01 or web01.example.org, one for each
-            line.
+        hosts: Names of the hosts, such as mac525400aabb01 or web01.example.org.
         host_group: Host group that they are to become, as the site file names it; empty keeps
             their own.
         name: For a single host: the name that it gets, such as web01; empty keeps its own.

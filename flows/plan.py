@@ -45,7 +45,7 @@ async def plan(
     has the hosts provisioned, unless the plan has become another one meanwhile.
 
     Args:
-        hosts: Names of the hosts, one for each line; empty: all of the host group.
+        hosts: Names of the hosts; empty: all of the host group.
         host_group: Host group that they would become; empty: their own.
         name: For a single host: the name that it would get.
         approve: Wait for somebody's leave, for a day at most, and then provision the hosts.

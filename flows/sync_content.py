@@ -33,7 +33,7 @@ async def sync_content(trees: SomeNames = ()) -> None:
     at its end, and says all that has failed.
 
     Args:
-        trees: Names of install trees, one for each line; empty: all that Pulp gets from somewhere.
+        trees: Names of install trees; empty: all that Pulp gets from somewhere.
     """
     failed: dict[str, Exception] = {}
 

@@ -15,7 +15,7 @@ from flows.showing import Settled, show_outcomes, show_page
 from inventory import builds, claims, hosts, orders, retries
 from inventory.arrows import Phase
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, is_passing, notify
-from inventory.errors import NotReady
+from inventory.errors import InventoryError, NotReady
 from inventory.life import ForbiddenTransition, HostState
 from inventory.models import Build, Host, HostGroup, OnFailure
 from inventory.needs import needs_of
@@ -64,11 +64,16 @@ async def travelling(
         InventoryError: a host or group is unknown, or cannot be provisioned now.
     """
     own, left = UUID(runtime.flow_run.id), departures.watch()
-    party = await _gather(phase, hosts_named, company or own, own, wish or Wish())
+    try:
+        party = await _gather(phase, hosts_named, company or own, own, wish or Wish())
+    except InventoryError:
+        if company is None:
+            await _name_run(own, run_name(phase, hosts_named), run_tags(hosts_named, ()))
+        raise
     try:
         # Within, because the hosts are claimed by now: whatever fails here must let go of them.
         if company is None and party.travellers:
-            await _name_run(own, phase, party)
+            await _name_run(own, run_name(phase, party.hosts), await _tags(party))
         await show_page(party)
         yield party
     except NothingDone as error:
@@ -229,13 +234,17 @@ async def _let_go(session: AsyncSession, party: Company) -> None:
     await notify(session, CHANNEL_CALLBACKS)
 
 
-async def _name_run(run: UUID, phase: Phase, party: Company) -> None:
+async def _tags(party: Company) -> list[str]:
     async with means().sessions() as session:
         groups = await session.exec(
             select(HostGroup.name)
             .join(Build, col(Build.host_group_id) == col(HostGroup.id))
             .where(col(Build.id).in_(party.builds))
         )
-        tags = {*run_tags(party.hosts, set(groups)), *runtime.flow_run.tags}
+        return run_tags(party.hosts, set(groups))
+
+
+async def _name_run(run: UUID, name: str, tags: Iterable[str]) -> None:
     async with get_client() as client:
-        await client.update_flow_run(run, name=run_name(phase, party.hosts), tags=sorted(tags))
+        kept = sorted({*tags, *runtime.flow_run.tags})
+        await client.update_flow_run(run, name=name, tags=kept)

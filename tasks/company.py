@@ -129,11 +129,10 @@ class NothingDone(Exception):
         self.failed = failed
         self.what = deed(numbers) or what or "a step"
         host, first = next((one.host, error) for one, error in failed.items())
-        others = f" and for {len(failed) - 1} more hosts, each with its own reason"
-        said = str(first).rstrip(".")
+        more = len(failed) - 1
+        others = f" It failed for {more} more {'hosts' if more > 1 else 'host'}." if more else ""
         super().__init__(
-            f"{self.what}: failed for {host}: {said}{others if len(failed) > 1 else ''}. "
-            f"{advice(first)}"
+            f"{self.what}: failed for {host}: {str(first).rstrip('.')}. {advice(first)}{others}"
         )
 
     @property
