@@ -72,8 +72,11 @@ async def travelling(
         raise
     try:
         # Within, because the hosts are claimed by now: whatever fails here must let go of them.
-        if company is None and party.travellers:
-            await _name_run(own, run_name(phase, party.hosts), await _tags(party))
+        if company is None:
+            # Those named where nobody travels: the run has nothing to do, and says for whom.
+            named = party.hosts or hosts_named
+            tags = run_tags(named, await _groups(party))
+            await _name_run(own, run_name(phase, named), tags)
         await show_page(party)
         yield party
     except NothingDone as error:
@@ -197,7 +200,7 @@ async def _hold(
                     host = await session.get_one(Host, build.host_id)
                     why = f"its inception failed{at_step}: {faults[build_id]}"
                     await orders.cancel(session, host, why=why, at=m.clock())
-                    settled[build_id] = Settled("given up and undone", what, faults[build_id])
+                    settled[build_id] = Settled("given up, and being undone", what, faults[build_id])
                     continue
                 await builds.hold(
                     session,
@@ -234,14 +237,14 @@ async def _let_go(session: AsyncSession, party: Company) -> None:
     await notify(session, CHANNEL_CALLBACKS)
 
 
-async def _tags(party: Company) -> list[str]:
+async def _groups(party: Company) -> set[str]:
     async with means().sessions() as session:
         groups = await session.exec(
             select(HostGroup.name)
             .join(Build, col(Build.host_group_id) == col(HostGroup.id))
             .where(col(Build.id).in_(party.builds))
         )
-        return run_tags(party.hosts, set(groups))
+        return set(groups)
 
 
 async def _name_run(run: UUID, name: str, tags: Iterable[str]) -> None:

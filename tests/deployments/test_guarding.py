@@ -26,7 +26,9 @@ def test_the_password_is_made_once_for_its_owner(tmp_path: Path) -> None:
 
 def test_a_file_that_was_cut_off_gives_no_empty_password(tmp_path: Path) -> None:
     (tmp_path / "prefect.key").touch()
-    with pytest.raises(RuntimeError, match=r"prefect\.key is empty: restore it, or remove it"):
+    with pytest.raises(
+        RuntimeError, match=r"prefect\.key is empty: restore it from a backup, or remove"
+    ):
         made_once(tmp_path / "prefect.key")
 
 
