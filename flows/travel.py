@@ -200,7 +200,9 @@ async def _hold(
                     host = await session.get_one(Host, build.host_id)
                     why = f"its inception failed{at_step}: {faults[build_id]}"
                     await orders.cancel(session, host, why=why, at=m.clock())
-                    settled[build_id] = Settled("given up, and being undone", what, faults[build_id])
+                    settled[build_id] = Settled(
+                        "given up, and being undone", what, faults[build_id]
+                    )
                     continue
                 await builds.hold(
                     session,
