@@ -47,8 +47,11 @@ def sync(
 
     async def start() -> str:
         run = await arun_deployment(
-            "sync-content/sync-content", parameters={"trees": trees or []}, timeout=0
+            "sync-content/sync-content",
+            parameters={"trees": trees or []},
+            flow_run_name=f"sync-content · {', '.join(trees or ['all trees'])}",
+            timeout=0,
         )
-        return run.name
+        return f"{run.name}, run {run.id}"
 
     typer.echo(f"started as {asyncio.run(start())}; see it in Prefect's UI")

@@ -14,8 +14,8 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.exceptions import ObjectAlreadyExists
-from prefect.utilities.callables import parameter_schema
 
+from deployments.forms import form
 from deployments.worker import POOL, InProcessWorker
 from flows.anaconda_build import anaconda_build
 from flows.attend import attend
@@ -100,9 +100,9 @@ async def _register(client: PrefectClient, entry: Entry) -> UUID:
         entry.flow.name,
         work_pool_name=POOL,
         description=entry.flow.description,
-        parameter_openapi_schema=parameter_schema(entry.flow).model_dump(),
+        parameter_openapi_schema=form(entry.flow),
         enforce_parameter_schema=True,
         schedules=schedules,
         concurrency_limit=1 if entry.every is not None else None,
-        tags=["rackrise"],
+        tags=["rackrise", *([f"phase:{entry.phase.value}"] if entry.phase else [])],
     )

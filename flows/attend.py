@@ -12,7 +12,7 @@ from tasks.undo import undo_late_writes
 __all__ = ["attend"]
 
 
-@flow(name="attend", retries=0, persist_result=False)
+@flow(name="attend", flow_run_name="attend · all hosts", retries=0, persist_result=False)
 async def attend() -> None:
     """Sign hosts that wait for it, look for lost reports, hold hosts whose deadline has passed.
 

@@ -137,7 +137,7 @@ async def settle_certificates() -> None:
     await _settle(found.values())
 
 
-@task(**step("Look at the certificates (24)"))
+@task(**step("Look at the certificates", 24))
 async def look_at_certificates(company: Company) -> Company:
     """See to the certificates of these hosts at once; one that is not there yet may still come."""
     async with means().sessions() as session:
@@ -231,7 +231,7 @@ async def _answer(context: BuildContext, puppet: Puppet, ca: PuppetCa) -> Certif
     return await ca.sign(name)
 
 
-@task(**step("Check the certificate (24)"))
+@task(**step("Check the certificate", 24))
 async def check_certificates(company: Company) -> Company:
     """Make sure that the CA has signed each host, now that it has run its agent."""
     return await each(company, (_ARROW,), _check)

@@ -423,7 +423,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
         *(plan, puppet, repositories, travel, undo),
     ):
         monkeypatch.setattr(speaker, "get_run_logger", lambda: logging.getLogger("flow"))
-    for told_to_prefect in ("_name_run", "_list_travellers"):
+    for told_to_prefect in ("_name_run", "show_page", "show_outcomes"):
         monkeypatch.setattr(travel, told_to_prefect, AsyncMock())
     for teller in (undo, drift):
         monkeypatch.setattr(teller, "acreate_table_artifact", AsyncMock())

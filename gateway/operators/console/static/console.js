@@ -25,5 +25,36 @@ document.addEventListener("submit", (event) => {
   if (asks && !window.confirm(asks)) event.preventDefault();
 });
 
+// Each piece takes the place of what has its id. Who reads with the keyboard keeps the focus.
+function put(html) {
+  const made = document.createElement("template");
+  made.innerHTML = html;
+  for (const one of made.content.children) {
+    const old = one.id && document.getElementById(one.id);
+    if (!old || old.outerHTML === one.outerHTML) continue;
+    const path = old.contains(document.activeElement)
+      ? document.activeElement.getAttribute("href") || document.activeElement.name
+      : null;
+    tellTimes(one);
+    one.classList.add("changed");
+    old.replaceWith(one);
+    if (path) one.querySelector(`[href="${CSS.escape(path)}"], [name="${CSS.escape(path)}"]`)?.focus();
+  }
+}
+
+function live(address) {
+  const stream = new EventSource(address);
+  const lost = document.createElement("p");
+  lost.className = "offline";
+  lost.setAttribute("role", "status");
+  lost.textContent = "Not live: the gateway does not answer. It is tried again.";
+  stream.addEventListener("open", () => lost.remove());
+  stream.addEventListener("error", () => document.body.append(lost));
+  stream.addEventListener("piece", (event) => put(event.data));
+  stream.addEventListener("ended", () => { stream.close(); location.reload(); });
+}
+
+for (const one of document.querySelectorAll("[data-live^='/']")) live(one.dataset.live);
+
 tellTimes(document);
 setInterval(() => tellTimes(document), 15000);
