@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from cli import backup, bmc, candlepin, content, hosts, puppet, site
+from cli.doctor import doctor
 from cli.plan import drift, plan
 
 __all__ = ["app"]
@@ -30,6 +31,7 @@ app.add_typer(puppet.app, name="puppet")
 app.add_typer(candlepin.app, name="candlepin")
 app.command()(plan)
 app.command()(drift)
+app.command()(doctor)
 app.command()(backup.backup)
 app.command()(backup.restore)
 
