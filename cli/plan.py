@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.completion import group_names, host_names
 from cli.inventory import with_inventory
 from cli.output import Json, print_json
 from cli.runs import artifacts_of, ran
@@ -20,9 +21,16 @@ __all__ = ["drift", "plan"]
 
 
 def plan(
-    hosts: Annotated[list[str] | None, typer.Argument(help="Names of hosts.")] = None,
+    hosts: Annotated[
+        list[str] | None, typer.Argument(help="Names of hosts.", autocompletion=host_names)
+    ] = None,
     group: Annotated[
-        str, typer.Option("--group", help="Host group that they would become; else their own.")
+        str,
+        typer.Option(
+            "--group",
+            help="Host group that they would become; else their own.",
+            autocompletion=group_names,
+        ),
     ] = "",
     name: Annotated[str, typer.Option("--name", help="Name that a single host would get.")] = "",
     as_json: Json = False,

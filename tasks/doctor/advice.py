@@ -133,7 +133,7 @@ _RULES = (
     _Rule(
         "The directory that the TFTP server serves must be writable for the proxy's user: see its "
         "owner, its mode, and whether it is mounted read-only.",
-        r"Permission denied|Read-only file system|Operation not permitted",
+        r"Permission denied|Read-only file system|not permitted|that can be written to",
         "TFTP",
     ),
     _Rule("Make room on the boot server's disk.", r"No space left|quota", "TFTP"),

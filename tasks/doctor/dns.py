@@ -30,17 +30,22 @@ _FORWARD = "an A record can be made and removed"
 _REVERSE = "a PTR record in {0} can be made and removed"
 
 
-def reverse_probe_address(subnet: Subnet) -> IPv4Address | None:
-    """An address in a reverse zone of the subnet's hosts that no host can ever have; None: none.
+def reverse_probe_address(
+    network: IPv4Network, first: IPv4Address, last: IPv4Address
+) -> IPv4Address | None:
+    """An address in a reverse zone of a subnet's hosts that no host can ever have; None: none.
 
     A probe on a host's address would be in the way of whoever provisions it meanwhile.
     """
-    network = IPv4Network(subnet.network)
-    first, last = IPv4Address(subnet.range_from), IPv4Address(subnet.range_to)
     near = [IPv4Network((one, 24), strict=False) for one in (first, last)]
     candidates = [one for net in near for one in (net.broadcast_address, net.network_address)]
     candidates += [network.broadcast_address, network.network_address]
     return next((one for one in candidates if one in network and not first <= one <= last), None)
+
+
+def _apart(subnet: Subnet) -> IPv4Address | None:
+    first, last = IPv4Address(subnet.range_from), IPv4Address(subnet.range_to)
+    return reverse_probe_address(IPv4Network(subnet.network), first, last)
 
 
 @task(name="Examine DNS", persist_result=False)
@@ -94,7 +99,7 @@ class _Domain:
 
     async def examine(self, *, writes: bool) -> None:
         name = f"{self.mark.label}.{self.domain.name}"
-        addresses = {one.network: reverse_probe_address(one) for one in self.subnets}
+        addresses = {one.network: _apart(one) for one in self.subnets}
         known = [one for one in addresses.values() if one is not None]
         reverse = {net: ip for net, ip in addresses.items() if ip is not None}
         address = known[0] if known else IPv4Address("192.0.2.255")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
@@ -147,7 +148,7 @@ async def test_a_range_that_dhcp_gives_out_itself_is_told(whole: Bench) -> None:
 
 async def test_a_key_that_the_name_server_does_not_know_is_told(whole: Bench) -> None:
     wrong = DnsSettings(
-        address=whole.dns.address,  # type: ignore[arg-type]  # pydantic reads it
+        address=IPv4Address(whole.dns.address),
         port=whole.dns.port,
         key_name=OWNER.name,
         secret=SecretStr("d3Jvbmc="),
@@ -267,7 +268,7 @@ async def test_what_a_killed_doctor_has_left_is_removed_by_the_next(whole: Bench
         mark = await mark_of(session)
     name = f"{mark.label}.lab.example"
     await whole.proxy.reserve(
-        Reservation(mac=mark.mac("DHCP 192.0.2.0/24"), ip="192.0.2.25",  # type: ignore[arg-type]
+        Reservation(mac=mark.mac("DHCP 192.0.2.0/24"), ip=IPv4Address("192.0.2.25"),
                     name=f"{mark.label}-192-0-2-0", network=NETWORK)
     )  # fmt: skip
     await whole.proxy.add_dns(DnsRecord(name=name, type="A", value="192.0.2.77"))
@@ -343,8 +344,8 @@ async def test_two_doctors_wait_for_each_other(
 
 def test_a_reverse_probe_never_has_an_address_that_a_host_may_get() -> None:
     def of(network: str, first: str, last: str) -> str:
-        subnet = Subnet(network=network, range_from=first, range_to=last)
-        return str(reverse_probe_address(subnet))
+        ends = IPv4Address(first), IPv4Address(last)
+        return str(reverse_probe_address(IPv4Network(network), *ends))
 
     assert of("192.0.2.0/24", "192.0.2.20", "192.0.2.29") == "192.0.2.255"
     assert of("10.1.0.0/16", "10.1.7.10", "10.1.7.99") == "10.1.7.255"
