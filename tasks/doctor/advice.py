@@ -166,7 +166,7 @@ _RULES = (
     _Rule(
         "Correct base_path in the site file; for a tree with `remote` run `rackrise content sync` "
         "first. Where it is there, give our user the role rpm.viewer.",
-        r"it is not there, or|serves no publication|no tree",
+        r"Pulp says the same|it is not there, or|serves no publication|no tree",
         "Pulp",
     ),
     _Rule(

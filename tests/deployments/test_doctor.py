@@ -100,7 +100,7 @@ async def test_without_an_inventory_prefect_is_looked_at_all_the_same(
 
 async def test_an_inventory_of_another_shape_is_told(leased: Bench, prefect: Prefect) -> None:
     async with leased.database.sessions.begin() as session:
-        (shape,) = (await session.scalars(sa.text("SELECT version_num FROM alembic_version"))).all()
+        shape = await session.scalar(sa.text("SELECT version_num FROM alembic_version"))
         await session.exec(sa.text("UPDATE alembic_version SET version_num = '9999'"))  # type: ignore[call-overload]
     try:
         result = await doctor("--json")
