@@ -120,6 +120,12 @@ _RULES = (
         "DHCP",
     ),
     _Rule(
+        "Part the two ranges: change the dynamic range in the DHCP server's configuration, or "
+        "range_from and range_to of the subnet in the site file.",
+        r"reaches into it",
+        "DHCP",
+    ),
+    _Rule(
         "Compare omapi-key in dhcpd.conf with key_name, secret and algorithm in the proxy's file.",
         r"omapi.*(key|auth|sign)|(key|auth|signature).*omapi",
         "DHCP",

@@ -25,7 +25,7 @@ __all__ = ["examine_pulps", "examine_trees"]
 _INFO = ".treeinfo names kernel and initrd"
 _FILE = "its {0} is there"
 _BLOCK = "its credentials are in Prefect"
-_STATUS = "it answers"
+_STATUS = "it answers, and lets us log in"
 _LISTS = "we may list what provisioning lists"
 _TREE = "the distribution {0} serves the tree {1}"
 

@@ -543,7 +543,7 @@ async def test_the_doctor_says_what_is_wrong_with_a_pulp(content: Content) -> No
     await content.speak_as("nobody", "wrong")
     found = await examine_pulps.fn()
     (refused,) = (one for one in found if one.outcome is Outcome.FAILED)
-    assert refused.check == "we may list what provisioning lists"
+    assert refused.check == "it answers, and lets us log in"
     assert "rackrise content credentials" in refused.advice
     assert found[-1].outcome is Outcome.NOT_TRIED
     await content.bench.change(PulpRow, credentials="no-such-block")

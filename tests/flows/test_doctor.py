@@ -144,6 +144,7 @@ async def test_a_range_that_dhcp_gives_out_itself_is_told(whole: Bench) -> None:
     await whole.change(Subnet, range_to="192.0.2.150")
     (one,) = failures(await examined(whole, examine_dhcp))
     assert "reaches into it" in one.seen
+    assert "Part the two ranges" in one.advice
 
 
 async def test_a_key_that_the_name_server_does_not_know_is_told(whole: Bench) -> None:
