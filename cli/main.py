@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from cli import backup, bmc, candlepin, content, hosts, puppet, site, users, webhooks
+from cli.doctor import doctor
 from cli.plan import drift, plan
 
 __all__ = ["app"]
@@ -33,6 +34,7 @@ app.add_typer(webhooks.app, name="webhooks")
 app.command()(users.audit)
 app.command()(plan)
 app.command()(drift)
+app.command()(doctor)
 app.command()(backup.backup)
 app.command()(backup.restore)
 

@@ -22,6 +22,7 @@ from flows.attend import attend
 from flows.cancel import cancel
 from flows.decommission import decommission
 from flows.discovery_intake import discovery_intake
+from flows.doctor import doctor
 from flows.drift import drift
 from flows.first_boot import first_boot
 from flows.inception import inception
@@ -50,6 +51,7 @@ CATALOGUE = (
     Entry(cancel, Phase.CANCEL),
     Entry(decommission, Phase.DECOMMISSION),
     Entry(plan),
+    Entry(doctor),
     Entry(attend, every=timedelta(minutes=1)),
     Entry(drift, every=timedelta(hours=1)),
     Entry(sync_content, every=timedelta(hours=6)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from prefect import flow, get_client, get_run_logger, runtime
-from prefect.artifacts import acreate_markdown_artifact
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
@@ -64,6 +64,11 @@ async def plan(
     if shown is None:
         await acreate_markdown_artifact(
             key=_KEY, markdown=_markdown(plans), description=f"Plan {digest}"
+        )
+        await acreate_table_artifact(
+            key="plan-lines",
+            table=[one.model_dump(mode="json") for one in plans],
+            description="The same, for programs",
         )
         for one in plans:
             get_run_logger().info("%s", one)

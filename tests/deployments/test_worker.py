@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -245,11 +246,16 @@ async def test_plan_and_drift_are_told_at_the_command_line(
         assert told.exit_code == 0, told.stderr
         assert told.stdout.startswith("web01.lab.example as plain")
         assert "create" in told.stdout
+        told = await rackrise("plan", found, "--group", "plain", "--name", "web01", "--json")
+        (planned,) = json.loads(told.stdout)
+        assert planned["host"] == "web01.lab.example"
+        assert {"change", "system", "words"} <= planned["lines"][0].keys()
         unknown = await rackrise("plan", "nobody.lab.example")
         assert unknown.exit_code == 2
         assert "there is no host 'nobody.lab.example'" in unknown.stderr
         told = await rackrise("drift")
         assert told.stdout.strip() == "everything is as it should be", told.stderr
+        assert json.loads((await rackrise("drift", "--json")).stdout) == []
 
 
 async def test_a_run_that_prefect_does_not_let_go_on_leaves_the_worker_at_work(

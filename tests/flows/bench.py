@@ -304,6 +304,9 @@ class Bench(Ledger):
     tree_requests: list[str]
     """Paths that were asked of the install tree's server."""
     proxy_app: FastAPI
+    settings: ProxySettings
+    boot_root: BootRoot
+    nodes: httpx.AsyncClient
     proxy: SmartProxy
     clients: Clients
     means: Means
@@ -493,6 +496,9 @@ async def bench(
             images=images,
             tree_requests=served_tree.paths,
             proxy_app=app,
+            settings=settings,
+            boot_root=boot_root,
+            nodes=nodes,
             proxy=proxy,
             clients=clients,
             means=means,
