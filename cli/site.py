@@ -19,12 +19,12 @@ def apply(file: Annotated[Path, typer.Argument(help="The site's TOML file.")]) -
     from deployments.settings import InventorySettings, ProxyClientSettings
     from deployments.site import apply as apply_site
     from integrations.errors import OutsideError
-    from inventory.sitefile import SiteFileError
+    from inventory.errors import InventoryError
 
     url = InventorySettings().database_url.get_secret_value()
     try:
         for line in asyncio.run(apply_site(file, url, ProxyClientSettings())):
             typer.echo(line)
-    except (SiteFileError, OutsideError) as error:
+    except (InventoryError, OutsideError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
