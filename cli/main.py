@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import backup, bmc, candlepin, content, hosts, puppet, site
+from cli import backup, bmc, candlepin, content, hosts, puppet, rules, site
 from cli.plan import drift, plan
 
 __all__ = ["app"]
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(site.app, name="site")
 app.add_typer(hosts.app, name="hosts")
+app.add_typer(rules.app, name="rules")
 app.add_typer(bmc.app, name="bmc")
 app.add_typer(content.app, name="content")
 app.add_typer(puppet.app, name="puppet")

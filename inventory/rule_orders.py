@@ -72,8 +72,9 @@ async def weigh(
     machine = await machine_of(session, host.id)
     rule = await rules.choose(session, host, machine)
     if rule is None:
-        said = "no discovery rule takes the host; it awaits orders"
-        return Verdict(came_as, Outcome.NO_RULE, words=said)
+        return _not_taken(
+            came_as, rules.takers(await rules.enabled_rules(session), machine, came_as)
+        )
     group = await session.get_one(HostGroup, rule.host_group_id)
     try:
         name = rules.host_short_name(rule, machine, host.id)
@@ -86,6 +87,14 @@ async def weigh(
     except InventoryError as error:
         raise RuleFailed(rule.name, error) from error
     return Verdict(came_as, outcome, rule.name, taken + more)
+
+
+def _not_taken(host: str, would: Sequence[DiscoveryRule]) -> Verdict:
+    if would:
+        said = f"all places of rule {would[0].name} are taken; the host awaits orders"
+        return Verdict(host, Outcome.NO_ROOM, would[0].name, said)
+    said = "no discovery rule takes the host; it awaits orders"
+    return Verdict(host, Outcome.NO_RULE, words=said)
 
 
 def _when(rule: DiscoveryRule, at: datetime, *, scheduled: bool) -> tuple[Outcome, str]:
@@ -158,12 +167,7 @@ def foresee(
     mine = host.discovery_rule_id
     open_to = [one for one in taking if one.id not in full or one.id == mine]
     if not open_to and mine is None:
-        if taking:
-            said = f"all places of rule {taking[0].name} are taken"
-            verdict = Verdict(host.name, Outcome.NO_ROOM, taking[0].name, said)
-        else:
-            verdict = Verdict(host.name, Outcome.NO_RULE)
-        return Foreseen(host, verdict)
+        return Foreseen(host, _not_taken(host.name, taking))
     if open_to and open_to[0].id == mine:
         outcome, more = _when(open_to[0], at, scheduled=True)
         if outcome is not Outcome.PROVISIONED:

@@ -26,7 +26,12 @@ DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 def test_the_example_of_a_site_is_valid() -> None:
     site = read_site_file(EXAMPLES / "site.toml")
     (rule,) = site.discovery_rule
-    facts = {"memorysize_mb": "16384.0", "manufacturer": "Dell Inc."}
+    facts = {
+        "memorysize_mb": "64206.0",
+        "processorcount": "32",
+        "blockdevice_sda_size": "480103981056",
+        "manufacturer": "Dell Inc.",
+    }
     row = DiscoveryRule(**rule.model_dump(exclude={"host_group"}), host_group_id=1)
     assert matches(row, Machine(facts))
     assert not matches(row, Machine({**facts, "memorysize_mb": "2048.0"}))
