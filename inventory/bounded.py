@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
+from functools import wraps
 from itertools import islice
 from typing import Any
 
@@ -12,8 +13,10 @@ from jinja2.nodes import EvalContext
 
 __all__ = ["FILTERS", "METHODS", "require_bounded_call", "require_bounded_operation"]
 
-_LONGEST = 10_000
+_LONGEST = 2_000
 """Characters of a text, and parts of a list, that an expression makes."""
+_MOST_PARTS = 10_000
+"""Of a list, a text or facts, that an expression goes through."""
 _MOST_BITS = 256
 """Of a whole number that it computes."""
 _LONGEST_FORMAT = 200
@@ -29,10 +32,14 @@ _OF_TEXTS = frozenset(
 )
 _OF_JINJA = frozenset(
     (
-        *("abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "int"),
-        *("items", "last", "length", "list", "lower", "map", "max", "min", "reject"),
-        *("rejectattr", "reverse", "select", "selectattr", "sort", "string", "title", "trim"),
-        *("unique", "upper"),
+        *("abs", "capitalize", "count", "d", "default", "first", "float", "int", "items", "last"),
+        *("length", "lower", "max", "min", "string", "title", "trim", "upper"),
+    )
+)
+_GOING_THROUGH = frozenset(
+    (
+        *("dictsort", "list", "map", "reject", "rejectattr", "reverse", "select", "selectattr"),
+        *("sort", "unique"),
     )
 )
 METHODS: tuple[tuple[type, frozenset[str]], ...] = (
@@ -122,10 +129,15 @@ def _join(
     context: EvalContext, value: Iterable[Any], d: str = "", attribute: str | int | None = None
 ) -> str:
     """Put the parts of a list together."""
-    parts = list(islice(value, _LONGEST + 1))
-    _require(len(parts) * max(len(str(d)), 1))
-    joined: str = filters.do_join(context, parts, str(d), attribute)
-    return joined
+    if attribute is not None:
+        value = map(filters.make_attrgetter(context.environment, attribute), value)
+    parts: list[str] = []
+    size = 0
+    for part in value:
+        parts.append(str(part))
+        size += len(parts[-1]) + len(str(d))
+        _require(size)
+    return str(d).join(parts)
 
 
 def _format(value: Any, *args: Any, **kwargs: Any) -> str:
@@ -146,8 +158,28 @@ def _sum(value: Iterable[float]) -> float:
     return sum(one for one in islice(value, _LONGEST) if isinstance(one, int | float))
 
 
+def _going_through(name: str) -> Callable[..., Any]:
+    """One of Jinja2's filters that goes through all parts of a value, for values of not too many.
+
+    None of them goes through what its parts are in turn: lists of lists of lists would be large.
+    """
+    inner = filters.FILTERS[name]
+    at = 1 if hasattr(inner, "jinja_pass_arg") else 0
+
+    @wraps(inner)
+    def bounded(*args: Any, **kwargs: Any) -> Any:
+        if isinstance(args[at], Sized) and len(args[at]) > _MOST_PARTS:
+            raise TooMuch(f"it goes through more than {_MOST_PARTS} parts")
+        if _GOING_THROUGH.intersection(one for one in args[at + 1 :] if isinstance(one, str)):
+            raise TooMuch("it goes through the parts of parts")
+        return inner(*args, **kwargs)
+
+    return bounded
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     **{name: filters.FILTERS[name] for name in _OF_JINJA},
+    **{name: _going_through(name) for name in _GOING_THROUGH},
     "format": _format,
     "join": _join,
     "replace": _replace,
