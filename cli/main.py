@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import backup, bmc, candlepin, content, hosts, puppet, site, users, webhooks
+from cli import backup, bmc, candlepin, content, hosts, puppet, rules, site, users, webhooks
 from cli.doctor import doctor
 from cli.plan import drift, plan
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(site.app, name="site")
 app.add_typer(hosts.app, name="hosts")
+app.add_typer(rules.app, name="rules")
 app.add_typer(bmc.app, name="bmc")
 app.add_typer(content.app, name="content")
 app.add_typer(puppet.app, name="puppet")

@@ -24,12 +24,12 @@ def apply(
     from deployments.settings import InventorySettings, ProxyClientSettings
     from deployments.site import apply as apply_site
     from integrations.errors import OutsideError
-    from inventory.sitefile import SiteFileError
+    from inventory.errors import InventoryError
 
     url = InventorySettings().database_url.get_secret_value()
     try:
         changes = asyncio.run(apply_site(file, url, ProxyClientSettings()))
-    except (SiteFileError, OutsideError) as error:
+    except (InventoryError, OutsideError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(Exit.REFUSED) from None
     if as_json:

@@ -19,6 +19,7 @@ from deployments.forms import form
 from deployments.worker import POOL, InProcessWorker
 from flows.anaconda_build import anaconda_build
 from flows.attend import attend
+from flows.auto_provision import auto_provision
 from flows.cancel import cancel
 from flows.decommission import decommission
 from flows.discovery_intake import discovery_intake
@@ -53,6 +54,7 @@ CATALOGUE = (
     Entry(plan),
     Entry(doctor),
     Entry(attend, every=timedelta(minutes=1)),
+    Entry(auto_provision, every=timedelta(minutes=10)),
     Entry(drift, every=timedelta(hours=1)),
     Entry(sync_content, every=timedelta(hours=6)),
     Entry(tidy, every=timedelta(days=1)),

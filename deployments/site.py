@@ -21,6 +21,7 @@ async def apply(file: Path, database_url: str, settings: ProxyClientSettings) ->
 
     Raises:
         SiteFileError: the file is not valid; names each line and reason, and changes nothing.
+        NameOfOperator: one of its discovery rules has the name of one that was made by hand.
         OutsideError: a boot server does not take its default.
     """
     wanted = read_site_file(file)

@@ -11,6 +11,7 @@ from cryptography.x509 import load_pem_x509_certificates
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from inventory.models import LOADERS, AfterBuild, OnFailure
+from inventory.rule_draft import RuleDraft
 
 __all__ = [
     "BmcTable",
@@ -282,16 +283,8 @@ class HostTable(_Table):
     environment: Environment | None = None
 
 
-class DiscoveryRuleTable(_Table):
+class DiscoveryRuleTable(RuleDraft):
     """``[[discovery_rule]]``."""
-
-    name: Name
-    priority: int = 100
-    condition: str
-    host_group: Name
-    host_name: str
-    host_limit: Annotated[int, Field(ge=0)] = 0
-    enabled: bool = True
 
 
 class SiteFile(_Table):
