@@ -14,6 +14,7 @@ from gateway.answers import Answer
 from gateway.operators.console.audit import audit_pages
 from gateway.operators.console.fleet import fleet_routes
 from gateway.operators.console.held import held_routes
+from gateway.operators.console.host import host_pages
 from gateway.operators.console.live import live_routes
 from gateway.operators.console.pages import STATIC, page, redirect
 from gateway.operators.console.people import people_pages
@@ -39,6 +40,7 @@ class _Kept(StaticFiles):
 _PAGES = (
     signing_in_routes,
     fleet_routes,
+    host_pages,
     held_routes,
     live_routes,
     audit_pages,
@@ -49,14 +51,7 @@ _PAGES = (
 def add_console(app: FastAPI, gateway: Operators) -> None:
     """Add all pages to an application."""
     router = APIRouter(include_in_schema=False)
-    for routes in (
-        signing_in_routes,
-        fleet_routes,
-        held_routes,
-        live_routes,
-        audit_pages,
-        people_pages,
-    ):
+    for routes in _PAGES:
         router.include_router(routes(gateway))
     app.include_router(router)
     app.mount("/static", _Kept(directory=STATIC))

@@ -12,17 +12,19 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
+from sqlalchemy.exc import NoResultFound
 from starlette.responses import Response
 
 from gateway.live import EVERYTHING, Changes
 from gateway.operators.console.board import Board
+from gateway.operators.console.host import host_pieces
 from gateway.operators.console.pages import fragment
 from gateway.operators.context import Operators
 from gateway.operators.sessions import Signed, SignedIn, SignInFirst, signed_in
 from gateway.sse import Message, sse
 from inventory.database import DATABASE_ERRORS
+from inventory.errors import UnknownHost
 from inventory.life import HostState
-from inventory.scope import Scope
 
 __all__ = ["live_routes"]
 
@@ -33,7 +35,7 @@ _WAIT_SECONDS = 10.0
 _REST_SECONDS = 0.3
 """Between two deliveries to a page: nobody reads faster."""
 _MOST_SHOWN = 200
-Pieces = Callable[[Scope, Changes], AsyncIterator[str]]
+Pieces = Callable[[SignedIn, Changes], AsyncIterator[str]]
 
 
 def live_routes(gateway: Operators) -> APIRouter:
@@ -52,7 +54,8 @@ def live_routes(gateway: Operators) -> APIRouter:
         shown = frozenset(host or ())
         wanted = {"state": state, "trouble": trouble}
 
-        async def pieces(scope: Scope, changes: Changes) -> AsyncIterator[str]:
+        async def pieces(asks: SignedIn, changes: Changes) -> AsyncIterator[str]:
+            scope = asks.actor.scope
             touched = shown if changes.everything else shown & changes.hosts
             for one in await board.rows(scope, sorted(touched)):
                 yield one
@@ -61,6 +64,17 @@ def live_routes(gateway: Operators) -> APIRouter:
             yield fragment("counts.html.j2", counts=counts, states=states, wanted=wanted)
 
         return sse(gateway.hub, _follow(gateway, request, who, pieces, None))
+
+    @router.get("/live/hosts/{host}")
+    async def of_host(request: Request, host: int, who: Signed) -> Response:
+        async def pieces(asks: SignedIn, _: Changes) -> AsyncIterator[str]:
+            try:
+                for one in await host_pieces(gateway, asks, host):
+                    yield one
+            except (UnknownHost, NoResultFound):
+                raise SignInFirst("/") from None
+
+        return sse(gateway.hub, _follow(gateway, request, who, pieces, frozenset({host})))
 
     return router
 
@@ -92,7 +106,7 @@ async def _follow(
                     # Rights may have been taken away since.
                     who, asked = await signed_in(request), clock()
                 if told:
-                    async for one in pieces(who.actor.scope, told):
+                    async for one in pieces(who, told):
                         yield Message(one, event="piece")
             except SignInFirst:
                 yield Message("signed out", event="ended")

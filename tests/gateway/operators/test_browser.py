@@ -84,7 +84,19 @@ async def test_a_change_is_seen_in_an_open_page_within_a_second(office: Office) 
     assert min(took) < 1
 
 
-PAGES = ("/", "/?state=held", "/held", "/audit", "/people", "/account", "/nowhere")
+PAGES = (
+    "/",
+    "/?state=held",
+    "/hosts/mac525400000001",
+    "/hosts/web7.example.org",
+    "/hosts/web7.example.org/facts",
+    "/hosts/web7.example.org/arrows/6",
+    "/held",
+    "/audit",
+    "/people",
+    "/account",
+    "/nowhere",
+)
 
 
 @pytest.mark.parametrize(
