@@ -1,4 +1,4 @@
-"""What mkdocs calls while it builds: writes the reference, leaves out pictures that are not there."""
+"""What mkdocs calls while it builds: it gets the reference, and loses pictures not yet taken."""
 
 from __future__ import annotations
 
@@ -40,6 +40,4 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Leave out screenshots that no test has taken yet; any other lost picture is an error."""
-    return _PICTURE.sub(
-        lambda found: found[0] if (HERE / found[1]).is_file() else "", markdown
-    )
+    return _PICTURE.sub(lambda found: found[0] if (HERE / found[1]).is_file() else "", markdown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import typer.main
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
@@ -15,9 +16,7 @@ __all__ = ["commands", "commands_page", "options_of"]
 
 def commands() -> Iterator[tuple[str, TyperCommand]]:
     """All commands that do something, by what is typed: ``rackrise hosts list``."""
-    root = typer.main.get_command(app)
-    assert isinstance(root, TyperGroup)
-    yield from _below("rackrise", root)
+    yield from _below("rackrise", cast(TyperGroup, typer.main.get_command(app)))
 
 
 def _below(typed: str, group: TyperGroup) -> Iterator[tuple[str, TyperCommand]]:
@@ -41,14 +40,15 @@ def commands_page() -> str:
     """The whole command line."""
     parts = [
         "# The command line\n",
-        "`rackrise --help` and `--help` after any command say the same. `rackrise --verbose` before "
-        "a command has it say more. A command ends with 0 if it did what it was asked, and with 2 "
-        "if something was in the way, which it says.\n",
+        "`rackrise --help` and `--help` after any command say the same. `rackrise --verbose` "
+        "before a command has it say more. A command that did what it was asked ends with 0, any "
+        "other says why and ends with another number.\n",
     ]
     for typed, command in commands():
         usage = " ".join([typed, *_pieces(command)])
         parts.append(f"## {typed}\n\n```\n{usage}\n```\n\n{prose(command.help)}\n")
-        if rows := [_row(one) for one in command.params]:
+        shown = [one for one in command.params if isinstance(one, TyperArgument | TyperOption)]
+        if rows := [_row(one) for one in shown]:
             parts.append(table(("", "default", ""), rows))
     return "\n".join(parts)
 
@@ -66,10 +66,9 @@ def _name(argument: TyperArgument) -> str:
     return (argument.metavar or argument.name or "").upper()
 
 
-def _row(one: object) -> tuple[str, str, str]:
+def _row(one: TyperArgument | TyperOption) -> tuple[str, str, str]:
     if isinstance(one, TyperArgument):
         return code(_name(one)), "required" if one.required else "", cell(one.help or "")
-    assert isinstance(one, TyperOption)
     names = ", ".join(code(each) for each in (*one.opts, *one.secondary_opts))
     default = "required" if one.required else ""
     if not one.is_flag and one.default not in (None, ""):

@@ -1,4 +1,4 @@
-"""Reads a settings class as its author wrote it: type, default and the sentence below each field."""
+"""Reads a settings class as its author wrote it: types, defaults, the sentence below a field."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from itertools import pairwise
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -76,7 +77,7 @@ def _own_docs(cls: type) -> dict[str, str]:
         return {}
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
     found = _in_docstring(cls.__dict__.get("__doc__") or "")
-    for node, below in zip(body, body[1:], strict=False):
+    for node, below in pairwise(body):
         name = _assigned(node)
         if name and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
             found[name] = inspect.cleandoc(str(below.value.value))
@@ -84,7 +85,7 @@ def _own_docs(cls: type) -> dict[str, str]:
 
 
 def _assigned(node: ast.stmt) -> str | None:
-    target = node.target if isinstance(node, ast.AnnAssign) else None
+    target: ast.expr | None = node.target if isinstance(node, ast.AnnAssign) else None
     if isinstance(node, ast.Assign):
         target = node.targets[0]
     return target.id if isinstance(target, ast.Name) else None
@@ -121,7 +122,7 @@ def _kind(annotation: Any) -> str:
         return " or ".join(code(str(one.value)) for one in annotation)
     if nested_model(annotation):
         return "table"
-    raise TypeError(f"no words for the type {annotation!r}: give it some in docs/generate/fields.py")
+    raise TypeError(f"no words for the type {annotation!r}: docs/generate/fields.py needs some")
 
 
 def _default(field: FieldInfo) -> str:

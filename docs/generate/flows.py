@@ -1,4 +1,4 @@
-"""The page of the deployments: what can be run in Prefect, with which parameters, and what runs by itself."""
+"""The page of the deployments: what runs in Prefect, by itself or with which parameters."""
 
 from __future__ import annotations
 

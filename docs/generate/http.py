@@ -59,7 +59,7 @@ def proxy_api_page() -> str:
 
 
 def openapi_page(document: dict[str, Any]) -> str:
-    """A page for an OpenAPI document: all operations in one table, then what there is to say of each.
+    """A page for an OpenAPI document: all operations in a table, then what there is to say of each.
 
     Another interface gets its page by one line in ``docs.generate.pages``:
 
@@ -90,10 +90,14 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, 
             if method in item:
                 shared = item.get("parameters", [])
                 operation = item[method]
-                yield path, method, {
-                    **operation,
-                    "parameters": [*shared, *operation.get("parameters", [])],
-                }
+                yield (
+                    path,
+                    method,
+                    {
+                        **operation,
+                        "parameters": [*shared, *operation.get("parameters", [])],
+                    },
+                )
 
 
 def _title(operation: dict[str, Any]) -> str:
@@ -125,7 +129,9 @@ def _details(document: dict[str, Any], operation: dict[str, Any]) -> str:
         parts.append(table(("parameter", "in", "what", "default", ""), rows))
     body = _resolved(document, operation.get("requestBody", {}))
     if content := body.get("content"):
-        kinds = (f"{code(kind)}: {_schema_words(one.get('schema', {}))}" for kind, one in content.items())
+        kinds = (
+            f"{code(kind)}: {_schema_words(one.get('schema', {}))}" for kind, one in content.items()
+        )
         parts.append(f"Body: {'; '.join(kinds)}\n")
     answers = [
         (code(status), cell(one.get("description", "")), _answer(one))
@@ -145,8 +151,8 @@ def _is_usual(answer: dict[str, Any]) -> bool:
 
 
 def _answer(answer: dict[str, Any]) -> str:
-    content = answer.get("content", {})
-    return "; ".join(dict.fromkeys(_schema_words(one.get("schema", {})) for one in content.values()))
+    content = answer.get("content", {}).values()
+    return "; ".join(dict.fromkeys(_schema_words(one.get("schema", {})) for one in content))
 
 
 def _schemas(document: dict[str, Any]) -> Iterator[str]:

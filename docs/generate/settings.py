@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
 from pydantic import BaseModel
 
@@ -101,8 +102,7 @@ def site_page() -> str:
         f"{_NO_EMPTY}",
     ]
     for name, field in SiteFile.model_fields.items():
-        model = nested_model(field.annotation)
-        assert model is not None
+        model = cast(type[BaseModel], nested_model(field.annotation))
         heading = f"[{name}]" if name == "site" else f"[[{name}]]"
         # A class begins with the table's name: here that is the heading.
         more = prose(model.__doc__).split("`", 2)[-1].strip(" .:;")
