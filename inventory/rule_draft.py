@@ -40,7 +40,9 @@ class RuleDraft(BaseModel):
     host_limit: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """At most so many hosts; 0: no limit."""
     enabled: bool = True
+    """Whether it is weighed at all."""
     provision: ProvisionWhen = ProvisionWhen.AT_ONCE
+    """Whether its hosts are provisioned at once, in its windows, or when somebody asks."""
     windows: tuple[Annotated[str, AfterValidator(_window)], ...] = ()
     """For ``in_window``: such as ``mon-fri 22:00-05:00`` and ``sat,sun 00:00-24:00``."""
     time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
