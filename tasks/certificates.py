@@ -22,6 +22,7 @@ from inventory import builds, certificates, effects, steps
 from inventory.arrows import Evidence
 from inventory.certificates import SYSTEM
 from inventory.context import BuildContext, contexts
+from inventory.database import wait_outside
 from inventory.life import HostState
 from inventory.models import Puppet
 from tasks.company import Company, Problem, Seen, each, step
@@ -191,6 +192,7 @@ async def _clean_former(context: BuildContext, ca: PuppetCa) -> None:
     """Take away what the host was signed before it began to install anew."""
     name = context.host.name
     async with means().sessions.begin() as session:
+        await wait_outside(session)
         # Read again, and kept: another flow may have cleaned it, and the host been signed anew.
         build = await builds.lock_build(session, context.build.id)
         if not build.certificate_stale:

@@ -56,7 +56,7 @@ from lab.doubles.candlepin_state import State
 from lab.doubles.puppet import PuppetDouble
 from proxy.app import in_process
 from tasks import boot, dns
-from tasks.means import Means, use
+from tasks.means import Admission, Means, use
 from tests.chaos.faults import FaultySessions, FaultyTransport, Injector, Killed, faulty_look
 from tests.flows.bench import Bench
 from tests.integrations.puppet.sites import DOUBLE
@@ -209,32 +209,35 @@ class ChaosSite:
         return sum(count - 1 for many in (reserved, named) for count in many.values())
 
     def __post_init__(self) -> None:
-        # Made once: each brings a TLS context with it, which takes longer than a walk.
-        self._proxy = SmartProxy(
-            SmartProxySettings(url="http://proxy.test"),
-            transport=self._faulty(_Logged(self), "proxy"),
-            sleep=_at_once,
-        )
+        self._to_proxy = self._faulty(_Logged(self), "proxy")
         candlepin = httpx.ASGITransport(self.candlepin.app)
-        settings = self.candlepin.settings()
-        self._candlepin = Candlepin(settings, transport=self._faulty(candlepin, "Candlepin"))
-        self._operator = Candlepin(settings, transport=candlepin)
+        self._to_candlepin = self._faulty(candlepin, "Candlepin")
+        self._operator = Candlepin(self.candlepin.settings(), transport=candlepin)
         puppet = httpx.ASGITransport(self.puppet.app)
-        self._ca = PuppetCa(DOUBLE, transport=self._faulty(puppet, "Puppet CA"))
+        self._to_ca = self._faulty(puppet, "Puppet CA")
         self._agent = httpx.AsyncClient(transport=puppet, base_url=DOUBLE.url)
 
     def _faulty(self, inner: httpx.AsyncBaseTransport, system: str) -> FaultyTransport:
         return FaultyTransport(inner, system, lambda: self.injector)
 
     def means(self, worker: str, alive: Worker) -> Means:
-        """What the tasks of one worker work with."""
+        """What the tasks of one worker work with.
+
+        Clients and gates are its own, as those of a process are: with shared ones a worker that is
+        stopped would hold their locks against whoever overtakes it, and wait for that one.
+        """
         sessions = FaultySessions(self.bench.database.sessions, lambda: self.injector)
+        proxy = SmartProxy(
+            SmartProxySettings(url="http://proxy.test"), transport=self._to_proxy, sleep=_at_once
+        )
+        candlepin = Candlepin(self.candlepin.settings(), transport=self._to_candlepin)
         return replace(
             self.bench.means,
             sessions=sessions,  # type: ignore[arg-type]
-            proxies=_Proxy(self._proxy),
-            candlepins=_One(self._candlepin),
-            puppets=_One(self._ca),
+            proxies=_Proxy(proxy),
+            candlepins=_One(candlepin),
+            puppets=_One(PuppetCa(DOUBLE, transport=self._to_ca)),
+            admission=Admission(),
             worker=worker,
             lease_holds=lambda: alive.alive,
             clock=lambda: now() + self.injector.skew,
