@@ -26,12 +26,14 @@ from gateway.settings import GatewaySettings
 from inventory.database import Sessions
 from inventory.errors import (
     BadPerson,
+    BadRule,
     Forbidden,
     InventoryError,
     NotSignedIn,
     UnknownGroup,
     UnknownHost,
     UnknownPerson,
+    UnknownRule,
 )
 from inventory.models import now
 from inventory.scope import Scope
@@ -46,6 +48,8 @@ _STATUS: dict[type[InventoryError], int] = {
     UnknownHost: 404,
     UnknownPerson: 404,
     BadPerson: 422,
+    BadRule: 422,
+    UnknownRule: 404,
 }
 """What is not here is 409: what is asked for does not go with what is there."""
 

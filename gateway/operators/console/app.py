@@ -12,12 +12,14 @@ from starlette.types import Message, Receive, Scope, Send
 
 from gateway.answers import Answer
 from gateway.operators.console.audit import audit_pages
+from gateway.operators.console.discovered import discovered_pages
 from gateway.operators.console.fleet import fleet_routes
 from gateway.operators.console.held import held_routes
 from gateway.operators.console.host import host_pages
 from gateway.operators.console.live import live_routes
 from gateway.operators.console.pages import STATIC, page, redirect
 from gateway.operators.console.people import people_pages
+from gateway.operators.console.rules import rule_pages
 from gateway.operators.console.signing_in import signing_in_routes
 from gateway.operators.context import Operators
 from gateway.operators.sessions import SignInFirst
@@ -41,6 +43,8 @@ _PAGES = (
     signing_in_routes,
     fleet_routes,
     host_pages,
+    discovered_pages,
+    rule_pages,
     held_routes,
     live_routes,
     audit_pages,

@@ -29,7 +29,7 @@ from inventory.orders import MAY_BE_CANCELLED, MAY_BE_PROVISIONED
 from inventory.overview import effects_of_host
 from inventory.rights import Actor
 
-__all__ = ["host_pages", "host_pieces"]
+__all__ = ["groups_of", "host_pages", "host_pieces"]
 
 _ENTRIES = 20
 _BUILT = frozenset({HostState.IN_OPERATION, HostState.CANCELLED, HostState.HELD})
@@ -59,7 +59,8 @@ def _may(actor: Actor, row: FleetRow) -> May:
     )
 
 
-async def _groups(session: AsyncSession, actor: Actor) -> list[str]:
+async def groups_of(session: AsyncSession, actor: Actor) -> list[str]:
+    """The host groups that somebody may make hosts into, by name."""
     found = await session.exec(select(HostGroup.name).order_by(HostGroup.name))
     limited = actor.scope.host_groups
     return [one for one in found if not limited or one in limited]
@@ -90,7 +91,7 @@ async def host_pieces(gateway: Operators, who: SignedIn, host_id: int) -> list[s
         host = await rights.own_host(session, who.actor, name)
         view = await host_view(session, who.actor.scope, host)
         now = await _now(session, view.row, await builds.latest_build(session, host_id))
-        groups = await _groups(session, who.actor)
+        groups = await groups_of(session, who.actor)
         plan = await plans.latest(session, host_id)
     prefect_url = gateway.settings.prefect_url.rstrip("/")
     pieces = [
@@ -136,7 +137,7 @@ def _looking(router: APIRouter, gateway: Operators) -> None:
                 "profiles": await profiles.of_host(session, host.id),
                 "packages": await profiles.packages_of(session, host.id),
                 "plan": await plans.latest(session, host.id),
-                "groups": await _groups(session, actor),
+                "groups": await groups_of(session, actor),
                 "audit": await audit.entries(
                     session, actor.scope, about=f"host {host.name}", limit=_ENTRIES
                 ),
