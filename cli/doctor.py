@@ -94,7 +94,7 @@ async def _from_worker(kinds: list[Kind], seconds: float) -> list[Checked]:
     from cli.runs import artifacts_of, ran
     from tasks.doctor.checked import Checked
 
-    run = await ran("doctor", {"only": [one.value for one in kinds] or None}, seconds)
+    run = await ran("doctor", {"only": [one.value for one in kinds]}, seconds)
     shown = await artifacts_of(run.id)
     rows = [row for one in shown if one.key == "doctor" for row in json.loads(str(one.data))]
     return [Checked.model_validate(row) for row in rows]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import acreate_table_artifact
@@ -23,7 +23,7 @@ __all__ = ["doctor"]
 
 
 @flow(name="doctor", retries=0, persist_result=False)
-async def doctor(only: list[Kind] | None = None) -> None:
+async def doctor(only: Sequence[Kind] = ()) -> None:
     """Try every system that the site file names, from where provisioning speaks to it.
 
     Probes (a reservation, DNS records, boot configurations) are seen at the system that owns them
