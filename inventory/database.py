@@ -35,6 +35,7 @@ __all__ = [
     "DATABASE_ERRORS",
     "AsyncSession",
     "Sessions",
+    "cannot_hold",
     "is_passing",
     "knows_shape",
     "make_engine",
@@ -62,6 +63,8 @@ DATABASE_ERRORS = (DBAPIError, PoolTimeout, asyncpg.PostgresError, OSError)
 _PASSING = ("08", "40001", "40P01", "53", "57P")
 """Beginnings of PostgreSQL's codes for what passes by itself, or when somebody has seen to it: no
 connection, two transactions that have met, no room (a full disk too), and being shut down."""
+_UNHELD = frozenset({"22003", "22021", "22P05"})
+"""PostgreSQL's codes for numbers that are too big, and for characters that no text holds."""
 _IDLE = "idle_in_transaction_session_timeout"
 _IDLE_SECONDS = 30.0
 """After which the server ends a transaction in which nothing is asked: a process that is stopped in
@@ -80,6 +83,16 @@ def is_passing(error: BaseException) -> bool:
     code = getattr(error.orig, "sqlstate", None) or ""
     lost = isinstance(error, OperationalError | InterfaceError)
     return code.startswith(_PASSING) or lost or error.connection_invalidated
+
+
+def cannot_hold(error: DBAPIError) -> bool:
+    """Whether a value that was given is one that no column holds: NUL in a text, too big a number.
+
+    Some the server refuses, others asyncpg does before it asks.
+    """
+    code = getattr(error.orig, "sqlstate", None) or ""
+    unsent = isinstance(getattr(error.orig, "__cause__", None), asyncpg.DataError)
+    return code in _UNHELD or unsent
 
 
 def _async_url(url: str) -> sa.URL:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DBAPIError
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
@@ -23,7 +26,7 @@ from gateway.operators.headers import Guarded
 from gateway.operators.sessions import asking, bearer
 from gateway.operators.throttle import Throttle
 from gateway.settings import GatewaySettings
-from inventory.database import Sessions
+from inventory.database import Sessions, cannot_hold
 from inventory.errors import (
     BadPerson,
     BadRule,
@@ -40,7 +43,10 @@ from inventory.scope import Scope
 
 __all__ = ["api_document", "create_operators_app"]
 
+log = logging.getLogger(__name__)
+
 API = "/api/v1"
+_UNHELD = "a text has a character that no text may have, or a number is too big"
 _STATUS: dict[type[InventoryError], int] = {
     NotSignedIn: 401,
     Forbidden: 403,
@@ -122,6 +128,16 @@ def _refusing(status: int, answer: Answer) -> Callable[[Request, Exception], Awa
 def _answer_refusals(app: FastAPI, answer: Answer) -> None:
     for kind, status in _STATUS.items():
         app.exception_handler(kind)(_refusing(status, answer))
+
+    known = app.exception_handlers[DBAPIError]
+    elsewhere = cast(Callable[[Request, Exception], Awaitable[Response]], known)
+
+    @app.exception_handler(DBAPIError)
+    async def unheld(request: Request, error: DBAPIError) -> Response:
+        if not cannot_hold(error):
+            return await elsewhere(request, error)
+        log.warning("%s %s: %s", request.method, request.url.path, error.orig)
+        return answer(request, 422, _UNHELD)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

@@ -205,6 +205,17 @@ async def test_hosts_of_others_are_not_there(office: Office) -> None:
         assert (await browser.get(f"/hosts/{NAME}{path}")).status_code == 404
 
 
+async def test_a_form_with_what_the_database_cannot_hold_is_told_so(office: Office) -> None:
+    await host_at(office, HostState.HELD)
+    browser = await browser_of(office, Role.OPERATOR)
+    form = form_of((await browser.get(f"/hosts/{NAME}")).text)
+    for what, fields in (("provision", {"host_group": "\0"}), ("cancel", {"why": "a\0"})):
+        answer = await browser.post(f"/hosts/{NAME}/{what}", data={"form": form, **fields})
+        assert answer.status_code < 500, what
+    for path in ("/hosts/%00", f"/hosts/{NAME}?generation=9999999999", "/?text=%00"):
+        assert (await browser.get(path)).status_code < 500, path
+
+
 async def test_a_plan_is_shown_when_it_is_made(office: Office) -> None:
     host = await host_at(office, HostState.PREPARING)
     async with office.database.sessions.begin() as session:
