@@ -7,6 +7,7 @@ from typing import Any
 
 from inventory import audit, rights, rule_book
 from inventory.database import AsyncSession
+from inventory.errors import Forbidden
 from inventory.models import Role
 from inventory.rights import Actor
 from inventory.rule_book import RuleRow
@@ -21,6 +22,9 @@ def _values(draft: RuleDraft) -> dict[str, Any]:
 
 def _require(actor: Actor, *drafts: RuleDraft) -> None:
     rights.require(actor, Role.OPERATOR)
+    if actor.scope.sites:
+        # A rule takes hosts of every site.
+        raise Forbidden(actor.name, "rules concern all sites, and they are limited to some")
     for one in drafts:
         rights.require_group(actor, one.host_group)
 

@@ -23,8 +23,10 @@ RULE = {
 }
 
 
-async def signed_in(office: Office, role: Role, groups: tuple[str, ...] = ()) -> httpx.AsyncClient:
-    await office.person(role.value, role, groups=groups)
+async def signed_in(
+    office: Office, role: Role, groups: tuple[str, ...] = (), sites: tuple[str, ...] = ()
+) -> httpx.AsyncClient:
+    await office.person(role.value, role, groups=groups, sites=sites)
     browser = office.browser()
     await browser.post("/sign-in", data={"name": role.value, "password": PASSWORD})
     return browser
@@ -190,3 +192,11 @@ async def test_whoever_is_limited_makes_rules_for_their_own_groups(office: Offic
     assert "mac525400000001" not in tried
     await browser.post("/rules/rule", data={**own, "do": "keep"})
     assert [one.name for one in await rules(office)] == ["big ones"]
+
+
+async def test_whoever_is_limited_to_sites_makes_no_rule_for_all_of_them(office: Office) -> None:
+    browser = await signed_in(office, Role.ADMIN, sites=("lab",))
+    form = await form_of(browser)
+    answer = await browser.post("/rules/rule", data={**RULE, "form": form, "do": "keep"})
+    assert (answer.status_code, "rules concern all sites" in answer.text) == (403, True)
+    assert await rules(office) == []
