@@ -6,10 +6,19 @@ import re
 
 import httpx
 
-from inventory.models import Role
+from inventory.models import HostGroup, Role, Site
+from inventory.orders import group_named
 from tests.gateway.operators.conftest import PASSWORD, Office
 
-__all__ = ["form_of", "signed_in"]
+__all__ = ["another_place", "form_of", "signed_in"]
+
+
+async def another_place(office: Office) -> None:
+    """A site ``elsewhere`` and a host group ``db``, to be limited to."""
+    async with office.database.sessions.begin() as session:
+        web = await group_named(session, "web")
+        session.add(HostGroup(**{**web.model_dump(exclude={"id"}), "name": "db"}))
+        session.add(Site(name="elsewhere", gateway_url="http://elsewhere.example.org"))
 
 
 async def signed_in(

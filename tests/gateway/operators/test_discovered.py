@@ -7,10 +7,10 @@ from sqlmodel import col, select
 
 from inventory import hosts
 from inventory.life import HostState
-from inventory.models import AuditEntry, Host, HostGroup, Role
+from inventory.models import AuditEntry, Host, Role
 from inventory.orders import group_named
 from tests.gateway.operators.conftest import Office
-from tests.gateway.operators.forms import form_of, signed_in
+from tests.gateway.operators.forms import another_place, form_of, signed_in
 from tests.inventory.world import T0, make_rule, seen
 
 FACTS = {"memorysize_mb": "65536.00", "processorcount": "16", "serialnumber": "S1"}
@@ -91,9 +91,7 @@ async def test_a_name_is_for_one_host(office: Office) -> None:
 
 async def test_only_those_who_may_do_it(office: Office) -> None:
     (name,) = await some(office, 1)
-    async with office.database.sessions.begin() as session:
-        web = await group_named(session, "web")
-        session.add(HostGroup(**{**web.model_dump(exclude={"id"}), "name": "db"}))
+    await another_place(office)
     data = {"host_group": "web", "host": [name]}
     viewer = await signed_in(office, "eve", Role.VIEWER)
     page = (await viewer.get("/discovered")).text

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlmodel import select
+from sqlmodel import col, select
 
 from inventory import hosts, rule_book
 from inventory.models import AuditEntry, DiscoveryRule, Host, ManagedBy, Role, Site
+from inventory.orders import group_named
 from inventory.rule_draft import RuleDraft
 from tests.gateway.operators.conftest import Office
-from tests.gateway.operators.forms import form_of, signed_in
+from tests.gateway.operators.forms import another_place, form_of, signed_in
 from tests.inventory.world import T0, make_rule, seen
 
 BIG: dict[str, Any] = {
@@ -34,7 +35,7 @@ TYPED = {
 async def waiting(office: Office) -> Host:
     """A big machine that waits, and a rule of the site file."""
     async with office.database.sessions.begin() as session:
-        group = await rule_book.group_named(session, "web")
+        group = await group_named(session, "web")
         await make_rule(session, group, name="of the file", condition="cpus > 900")
         facts = {"memorysize_mb": "65536.00", "manufacturer": "Dell Inc."}
         host, _, _ = await hosts.discover(session, seen(1, **facts), site_id=None, at=T0)
@@ -68,9 +69,11 @@ async def test_a_rule_is_made_changed_and_removed_on_record(office: Office, wait
     async with office.database.sessions() as session:
         log = [
             (one.action, one.about, one.before, one.after)
-            for one in await session.exec(select(AuditEntry).order_by(AuditEntry.id))
+            for one in await session.exec(select(AuditEntry).order_by(col(AuditEntry.id)))
         ]
     first, second, third = log
+    assert first[3] is not None
+    assert second[3] is not None
     assert (first[:3], first[3]["host_limit"]) == (("add", "rule big", None), 0)
     assert (second[:2], second[2], second[3]["host_limit"]) == (
         ("change", "rule a/b"),
@@ -120,6 +123,7 @@ async def test_a_repeat_with_the_same_key_makes_one_rule(office: Office) -> None
 async def test_rules_are_touched_by_right_only(
     office: Office, waiting: Host, role: Role, limits: dict[str, tuple[str, ...]]
 ) -> None:
+    await another_place(office)
     async with office.database.sessions.begin() as session:
         await rule_book.create(session, RuleDraft.model_validate(BIG))
     before = await kept(office)
@@ -143,6 +147,7 @@ async def test_rules_are_touched_by_right_only(
 
 
 async def test_whoever_has_a_host_group_has_its_rules(office: Office) -> None:
+    await another_place(office)
     api = await office.api("ada", groups=("web",))
     assert (await api.post("/api/v1/rules", json=BIG)).status_code == 201
     away = await api.put("/api/v1/rules/big", json={**BIG, "host_group": "db"})
@@ -152,10 +157,9 @@ async def test_whoever_has_a_host_group_has_its_rules(office: Office) -> None:
 async def test_a_trial_changes_nothing_and_shows_own_hosts_only(
     office: Office, waiting: Host
 ) -> None:
+    await another_place(office)
     async with office.database.sessions.begin() as session:
-        site = Site(name="elsewhere")
-        session.add(site)
-        await session.flush()
+        site = (await session.exec(select(Site).where(Site.name == "elsewhere"))).one()
         await hosts.discover(session, seen(2, memorysize_mb="65536.00"), site_id=site.id, at=T0)
         # By its boot address it is of the lab: what counts is where it is said to be.
         moved = await hosts.host_by_mac(session, "52:54:00:00:00:02")

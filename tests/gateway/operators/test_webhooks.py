@@ -1,11 +1,11 @@
-"""Webhooks through API and console: for admins, with a secret that is shown once and logged never."""
+"""Webhooks through API and console: for admins, their secret shown once and logged never."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from sqlmodel import select
+from sqlmodel import col, select
 
 from gateway.settings import GatewaySettings
 from inventory import events, webhooks
@@ -69,7 +69,7 @@ async def test_a_webhook_through_the_api(office: Office) -> None:
     assert (await api.delete("/api/v1/webhooks/pager")).status_code == 204
     assert (await api.delete("/api/v1/webhooks/pager")).status_code == 404
     async with office.database.sessions() as session:
-        log = list(await session.exec(select(AuditEntry).order_by(AuditEntry.id)))
+        log = list(await session.exec(select(AuditEntry).order_by(col(AuditEntry.id))))
     assert [one.action for one in log] == [
         *("add", "redeliver", "redeliver", "redeliver", "change", "remove")
     ]
