@@ -155,7 +155,9 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Make a rule; hosts that wait are weighed by it within ten minutes."""
-    from inventory import rule_book
+    from cli.actor import at_the_command_line
+    from inventory import acts_on_rules
+    from inventory.models import now
 
     said = _given(
         name=name,
@@ -171,7 +173,7 @@ def add(
     )
 
     async def keep(session: AsyncSession) -> RuleRow:
-        return await rule_book.create(session, _draft(None, said))
+        return await acts_on_rules.add(session, at_the_command_line(), _draft(None, said), at=now())
 
     _tell(with_inventory(keep), as_json=as_json)
 
@@ -192,7 +194,9 @@ def change(
     as_json: Json = False,
 ) -> None:
     """Change what is named of a rule that was made by hand; windows are given anew, all of them."""
-    from inventory import rule_book
+    from cli.actor import at_the_command_line
+    from inventory import acts_on_rules, rule_book
+    from inventory.models import now
 
     said = _given(
         name=rename,
@@ -211,7 +215,8 @@ def change(
 
     async def keep(session: AsyncSession) -> RuleRow:
         was = await rule_book.rule_named(session, name)
-        return await rule_book.change(session, name, _draft(was.draft, said))
+        draft = _draft(was.draft, said)
+        return await acts_on_rules.change(session, at_the_command_line(), name, draft, at=now())
 
     _tell(with_inventory(keep), as_json=as_json)
 
@@ -219,10 +224,12 @@ def change(
 @app.command()
 def remove(name: Name, as_json: Json = False) -> None:
     """Take a rule away that was made by hand; its hosts stay what they are."""
-    from inventory import rule_book
+    from cli.actor import at_the_command_line
+    from inventory import acts_on_rules
+    from inventory.models import now
 
     async def drop(session: AsyncSession) -> int:
-        return await rule_book.delete(session, name)
+        return await acts_on_rules.remove(session, at_the_command_line(), name, at=now())
 
     freed = with_inventory(drop)
     if as_json:

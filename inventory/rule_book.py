@@ -32,6 +32,7 @@ __all__ = [
     "delete",
     "draft_of",
     "list_rules",
+    "own_rule",
     "row_of",
     "rule_named",
 ]
@@ -134,7 +135,7 @@ async def change(session: AsyncSession, name: str, draft: RuleDraft) -> RuleRow:
         RuleExists: another one has the new name.
         UnknownRule: there is no rule ``name``.
     """
-    rule = await _own(session, name)
+    rule = await own_rule(session, name)
     wanted = await row_of(session, draft)
     if draft.name != name:
         await _require_free(session, draft.name)
@@ -159,7 +160,7 @@ async def delete(session: AsyncSession, name: str) -> int:
         .order_by(col(Host.id))
         .with_for_update(of=Host)
     )
-    rule = await _own(session, name)
+    rule = await own_rule(session, name)
     freed = await session.exec(
         sa.update(Host).where(col(Host.discovery_rule_id) == rule.id).values(discovery_rule_id=None)
     )
@@ -168,10 +169,18 @@ async def delete(session: AsyncSession, name: str) -> int:
     return int(freed.rowcount)
 
 
-async def _own(session: AsyncSession, name: str) -> DiscoveryRule:
-    """Lock a rule that was made by hand, so that no host is weighed by it meanwhile."""
+async def own_rule(session: AsyncSession, name: str) -> DiscoveryRule:
+    """Lock a rule that was made by hand, so that no host is weighed by it meanwhile.
+
+    Raises:
+        OfSiteFile: the site file has it.
+        UnknownRule: there is none.
+    """
     found = await session.exec(
-        select(DiscoveryRule).where(col(DiscoveryRule.name) == name).with_for_update()
+        select(DiscoveryRule)
+        .where(col(DiscoveryRule.name) == name)
+        .with_for_update()
+        .execution_options(populate_existing=True)
     )
     rule = found.one_or_none()
     if rule is None:

@@ -5,8 +5,9 @@ Nothing is written, and nothing locked.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -14,17 +15,28 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from inventory import rules
+from inventory import rights, rules
 from inventory.database import AsyncSession
 from inventory.errors import BadCondition
 from inventory.expressions import UNITS, ExpressionError, looked_at
 from inventory.life import HostState
-from inventory.machines import Machine, machine_of, machines_of, named_values
+from inventory.machines import Machine, machines_of, named_values
 from inventory.models import DiscoveryRule, Domain, Host, HostGroup
 from inventory.rule_book import row_of
 from inventory.rule_draft import RuleDraft
+from inventory.scope import Scope
 
-__all__ = ["RuleVerdict", "Trial", "Tried", "Value", "Would", "explain", "try_rule"]
+__all__ = [
+    "RuleVerdict",
+    "Trial",
+    "Tried",
+    "Value",
+    "Would",
+    "explain",
+    "explain_all",
+    "size_words",
+    "try_rule",
+]
 
 _TOGETHER = 100
 """Hosts whose facts are read at once."""
@@ -60,7 +72,12 @@ class Trial:
 
 
 async def try_rule(
-    session: AsyncSession, draft: RuleDraft, *, replaces: str | None = None, most: int = 1000
+    session: AsyncSession,
+    draft: RuleDraft,
+    *,
+    replaces: str | None = None,
+    most: int = 1000,
+    scope: Scope | None = None,
 ) -> Trial:
     """Try a draft against the hosts that are there.
 
@@ -69,6 +86,7 @@ async def try_rule(
         draft: a rule that is to be.
         replaces: name of the rule that it would be a change of.
         most: hosts against which it is tried.
+        scope: of whoever looks; None: all hosts.
 
     Raises:
         BadRule: something of it is wrong.
@@ -83,7 +101,7 @@ async def try_rule(
     ).one()
     before = await _before(session, draft, replaces)
     discovered_first = sa.case((col(Host.state) == HostState.DISCOVERED, 0), else_=1)
-    alive = col(Host.state) != HostState.RETIRED
+    alive = sa.and_(col(Host.state) != HostState.RETIRED, rights.in_scope(scope or Scope()))
     found = await session.exec(
         select(Host)
         .where(alive)
@@ -99,6 +117,8 @@ async def try_rule(
         for one in some:
             machine = machines.get(one.id, Machine())
             tried.append(_tried(row, group, one, machine, before))
+            # Conditions cost milliseconds at worst: hosts that call meanwhile are answered.
+            await asyncio.sleep(0)
     return Trial(await _without_clashes(session, tried), count - len(hosts))
 
 
@@ -200,14 +220,35 @@ async def explain(session: AsyncSession, host: Host) -> list[RuleVerdict]:
         session: only read.
         host: in any state; rules are weighed for those that are discovered.
     """
+    return (await explain_all(session, [host]))[host.id]
+
+
+async def explain_all(session: AsyncSession, hosts: Sequence[Host]) -> dict[int, list[RuleVerdict]]:
+    """What each rule says of each of some hosts, by the host's id.
+
+    Args:
+        session: only read.
+        hosts: each judged as if it were the next to be weighed.
+    """
     found = await session.exec(
         select(DiscoveryRule).order_by(col(DiscoveryRule.priority), col(DiscoveryRule.id))
     )
-    machine = await machine_of(session, host.id)
+    every = list(found)
+    machines = await machines_of(session, [one.id for one in hosts])
     taken = await rules.places_taken(session)
+    explained = {}
+    for host in hosts:
+        explained[host.id] = _verdicts(every, host, machines.get(host.id, Machine()), taken)
+        await asyncio.sleep(0)
+    return explained
+
+
+def _verdicts(
+    every: Sequence[DiscoveryRule], host: Host, machine: Machine, taken: Mapping[int, int]
+) -> list[RuleVerdict]:
     verdicts: list[RuleVerdict] = []
     chosen = False
-    for rule in found:
+    for rule in every:
         verdict, why, name = _judged(rule, host, machine, taken.get(rule.id, 0))
         nameless = verdict is Would.ERROR and why.startswith(_NAMELESS)
         first = not chosen and (verdict is Would.TAKES or nameless)
@@ -264,11 +305,12 @@ def _shown(way: tuple[str, ...], known: Mapping[str, Any]) -> str:
             return _ABSENT
         value = value[part]
     if way[0] in _SIZES and isinstance(value, int):
-        return f"{value} ({_size(value)})"
+        return f"{value} ({size_words(value)})"
     text = f"{value!r}" if isinstance(value, str) else str(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
 
 
-def _size(count: int) -> str:
+def size_words(count: int) -> str:
+    """Bytes as people read them."""
     unit = next((one for one in ("TiB", "GiB", "MiB") if count >= UNITS[one]), "KiB")
     return f"{count / UNITS[unit]:.1f} {unit}"

@@ -19,7 +19,9 @@ from gateway.operators.api.audit import audit_routes
 from gateway.operators.api.events import events_routes
 from gateway.operators.api.hosts import host_routes
 from gateway.operators.api.people import people_routes
+from gateway.operators.api.rules import rule_routes
 from gateway.operators.api.site import site_routes
+from gateway.operators.api.webhooks import webhook_routes
 from gateway.operators.console.app import add_console, answer
 from gateway.operators.context import Operators
 from gateway.operators.headers import Guarded
@@ -40,6 +42,7 @@ from inventory.errors import (
 )
 from inventory.models import now
 from inventory.scope import Scope
+from inventory.webhooks import BadWebhook, UnknownWebhook
 
 __all__ = ["api_document", "create_operators_app"]
 
@@ -53,9 +56,11 @@ _STATUS: dict[type[InventoryError], int] = {
     UnknownGroup: 404,
     UnknownHost: 404,
     UnknownPerson: 404,
+    UnknownRule: 404,
+    UnknownWebhook: 404,
     BadPerson: 422,
     BadRule: 422,
-    UnknownRule: 404,
+    BadWebhook: 422,
 }
 """What is not here is 409: what is asked for does not go with what is there."""
 
@@ -101,7 +106,14 @@ def _app(gateway: Operators) -> FastAPI:
     app.state.operators = gateway
     answer_errors(app, answer(gateway))
     _answer_refusals(app, answer(gateway))
-    for routes in (host_routes, site_routes, people_routes, audit_routes):
+    for routes in (
+        host_routes,
+        rule_routes,
+        site_routes,
+        people_routes,
+        webhook_routes,
+        audit_routes,
+    ):
         app.include_router(routes(gateway), prefix=API)
 
     app.include_router(events_routes(gateway, gateway.hub, _scope_of), prefix=API)

@@ -57,10 +57,11 @@ async def test_a_host_is_provisioned_by_clicking_and_goes_on_when_dns_is_mended(
         site.dns.fault = DnsFault.REFUSED
         await chosen.check()
         # As it boots.
-        await page.get_by_label("Provision those ticked as").select_option("PXELinux")
+        await page.get_by_label("The ticked hosts become").select_option("PXELinux")
         await page.screenshot(path=data / "discovered.png", full_page=True)
+        page.on("dialog", lambda asks: asks.accept())
         await page.get_by_role("button", name="Provision").click()
-        await page.get_by_role("status").get_by_text("1 on the way").wait_for()
+        await page.get_by_role("status").get_by_text("becomes PXELinux").wait_for()
 
         # The name server refuses: the host is held there, and says so in the server's own words.
         await console.get_by_role("link", name="Fleet").click()

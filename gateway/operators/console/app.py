@@ -21,6 +21,7 @@ from gateway.operators.console.pages import STATIC, page, redirect
 from gateway.operators.console.people import people_pages
 from gateway.operators.console.rules import rule_pages
 from gateway.operators.console.signing_in import signing_in_routes
+from gateway.operators.console.webhooks import webhook_pages
 from gateway.operators.context import Operators
 from gateway.operators.sessions import SignInFirst
 
@@ -43,12 +44,13 @@ _PAGES = (
     signing_in_routes,
     fleet_routes,
     host_pages,
-    discovered_pages,
-    rule_pages,
     held_routes,
     live_routes,
     audit_pages,
     people_pages,
+    discovered_pages,
+    rule_pages,
+    webhook_pages,
 )
 
 

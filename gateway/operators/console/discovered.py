@@ -1,24 +1,28 @@
-"""Discovered hosts: what they are, which rule would take them, and one button for many."""
+"""Discovered hosts: what they are made of, which rule takes them and why, and what they become."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
+from sqlmodel import col, select
 from starlette.responses import Response
 
-from gateway.operators.console.host import groups_of
+from gateway.answers import Refusal
 from gateway.operators.console.pages import page, redirect
 from gateway.operators.context import Operators
 from gateway.operators.sessions import Signed, SignedForm
-from inventory import acts, fleet
-from inventory.errors import InventoryError
+from inventory import acts, fleet, machines, rights, rule_trials
+from inventory.acts import Provisioned
+from inventory.database import AsyncSession
 from inventory.fleet import FleetRow, Wanted
-from inventory.hardware import HardwareRow, hardware_of
 from inventory.life import HostState
+from inventory.machines import Machine, named_values
 from inventory.models import Host, Role
-from inventory.rule_trials import RuleVerdict, explain
+from inventory.rule_trials import RuleVerdict, size_words
 
 __all__ = ["discovered_pages"]
 
@@ -27,17 +31,14 @@ _NAMED = 10
 
 
 @dataclass(frozen=True)
-class Found:
-    """One discovered host."""
+class _Found:
+    """A discovered host as its card shows it."""
 
     row: FleetRow
-    hardware: list[HardwareRow]
-    rules: list[RuleVerdict]
-
-    @property
-    def chosen(self) -> RuleVerdict | None:
-        """The rule that would take it."""
-        return next((one for one in self.rules if one.chosen), None)
+    known: Mapping[str, Any]
+    """By the names that rules use."""
+    chosen: RuleVerdict | None
+    verdicts: list[RuleVerdict]
 
 
 def discovered_pages(gateway: Operators) -> APIRouter:
@@ -45,53 +46,83 @@ def discovered_pages(gateway: Operators) -> APIRouter:
     router = APIRouter()
 
     @router.get("/discovered")
-    async def discovered(request: Request, who: Signed, after: str = "") -> Response:
-        wanted = Wanted(states=frozenset({HostState.DISCOVERED}))
+    async def listed(
+        request: Request,
+        who: Signed,
+        text: Annotated[str, Query(max_length=253)] = "",
+        after: str = "",
+    ) -> Response:
+        wanted = Wanted(text, frozenset({HostState.DISCOVERED}))
         async with gateway.transaction() as session:
-            shown = await fleet.page(session, who.actor.scope, wanted, after=after, limit=_A_PAGE)
-            found = [
-                Found(
-                    row,
-                    await hardware_of(session, row.id),
-                    await explain(session, await session.get_one(Host, row.id)),
-                )
-                for row in shown.rows
-            ]
-            groups = await groups_of(session, who.actor)
+            found = await fleet.page(session, who.actor.scope, wanted, after=after, limit=_A_PAGE)
+            hosts = await _judged(session, list(found.rows))
+            groups = await rights.own_groups(session, who.actor)
+        more = urlencode({"text": text, "after": found.next}) if found.next else ""
         return page(
             gateway,
             request,
             "discovered.html.j2",
             who,
-            found=found,
+            hosts=hosts,
             groups=groups,
-            more=shown.next,
             may=who.actor.may(Role.OPERATOR),
+            text=text,
+            more=more,
+            after=after,
+            size=size_words,
         )
 
     @router.post("/discovered/provision")
     async def provision(
         who: SignedForm,
         host_group: Annotated[str, Form()],
-        host: Annotated[list[str] | None, Form()] = None,
+        host: Annotated[list[str] | None, Form(max_length=_A_PAGE)] = None,
+        name: Annotated[str, Form(max_length=253)] = "",
     ) -> Response:
-        goes: list[str] = []
-        refused: list[str] = []
+        names = list(dict.fromkeys(host or []))
+        name = name.strip()
+        if name and len(names) != 1:
+            raise Refusal(
+                422,
+                f"the name {name} is for one host, and {len(names)} were chosen: choose one, or "
+                "leave the name empty",
+            )
+        at = gateway.clock()
         async with gateway.transaction() as session:
-            for name in sorted(host or []):
-                try:
-                    async with session.begin_nested():
-                        made = await acts.provision(
-                            session, who.actor, name, host_group, at=gateway.clock()
-                        )
-                    goes.append(made.name)
-                except InventoryError as error:
-                    refused.append(str(error))
-        listed = ", ".join(goes[:_NAMED])
-        said = [f"{len(goes)} on the way as {host_group}: {listed}"] if goes else []
-        said += refused[:_NAMED]
-        return redirect(
-            gateway, "/discovered", said="\n".join(said) or "no host was chosen", who=who
-        )
+            if name:
+                await acts.provision(session, who.actor, names[0], host_group, as_name=name, at=at)
+                told = Provisioned(names, {})
+            else:
+                told = await acts.provision_all(session, who.actor, names, host_group, at=at)
+        return redirect(gateway, "/discovered", said=_told(told, host_group), who=who)
 
     return router
+
+
+async def _judged(session: AsyncSession, rows: list[FleetRow]) -> list[_Found]:
+    ids = [one.id for one in rows]
+    known = await machines.machines_of(session, ids)
+    found = await session.exec(select(Host).where(col(Host.id).in_(ids)))
+    verdicts = await rule_trials.explain_all(session, list(found))
+    return [
+        _Found(
+            one,
+            named_values(known.get(one.id, Machine())),
+            next((each for each in verdicts.get(one.id, []) if each.chosen), None),
+            verdicts.get(one.id, []),
+        )
+        for one in rows
+    ]
+
+
+def _told(result: Provisioned, group: str) -> str:
+    lines = []
+    if result.selected:
+        names = sorted(result.selected)
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        verb = "becomes" if len(names) == 1 else "become"
+        lines.append(f"{', '.join(names[:_NAMED])}{more} {verb} {group}")
+    if result.refused:
+        lines.append(f"{len(result.refused)} refused:")
+        lines += list(result.refused.values())[:_NAMED]
+    return "\n".join(lines) or "no host was chosen"

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
-from sqlmodel import select
 from starlette.responses import Response
 
 from gateway.answers import Refusal
@@ -24,12 +23,12 @@ from inventory.fleet import FleetRow
 from inventory.hardware import hardware_of
 from inventory.host_view import Record, arrow_detail, arrows_of, facts_of, host_view
 from inventory.life import HostState
-from inventory.models import Build, Host, HostGroup, Role
+from inventory.models import Build, Host, Role
 from inventory.orders import MAY_BE_CANCELLED, MAY_BE_PROVISIONED
 from inventory.overview import effects_of_host
 from inventory.rights import Actor
 
-__all__ = ["groups_of", "host_pages", "host_pieces"]
+__all__ = ["host_pages", "host_pieces"]
 
 _ENTRIES = 20
 _BUILT = frozenset({HostState.IN_OPERATION, HostState.CANCELLED, HostState.HELD})
@@ -59,13 +58,6 @@ def _may(actor: Actor, row: FleetRow) -> May:
     )
 
 
-async def groups_of(session: AsyncSession, actor: Actor) -> list[str]:
-    """The host groups that somebody may make hosts into, by name."""
-    found = await session.exec(select(HostGroup.name).order_by(HostGroup.name))
-    limited = actor.scope.host_groups
-    return [one for one in found if not limited or one in limited]
-
-
 async def _now(
     session: AsyncSession, row: FleetRow, build: Build | None, older: str = ""
 ) -> dict[str, Any]:
@@ -91,7 +83,7 @@ async def host_pieces(gateway: Operators, who: SignedIn, host_id: int) -> list[s
         host = await rights.own_host(session, who.actor, name)
         view = await host_view(session, who.actor.scope, host)
         now = await _now(session, view.row, await builds.latest_build(session, host_id))
-        groups = await groups_of(session, who.actor)
+        groups = await rights.own_groups(session, who.actor)
         plan = await plans.latest(session, host_id)
     prefect_url = gateway.settings.prefect_url.rstrip("/")
     pieces = [
@@ -137,7 +129,7 @@ def _looking(router: APIRouter, gateway: Operators) -> None:
                 "profiles": await profiles.of_host(session, host.id),
                 "packages": await profiles.packages_of(session, host.id),
                 "plan": await plans.latest(session, host.id),
-                "groups": await groups_of(session, actor),
+                "groups": await rights.own_groups(session, actor),
                 "audit": await audit.entries(
                     session, actor.scope, about=f"host {host.name}", limit=_ENTRIES
                 ),

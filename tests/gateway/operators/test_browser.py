@@ -11,15 +11,19 @@ import pytest
 
 from gateway.live import Hub, hearing
 from gateway.operators.app import create_operators_app
-from inventory import acts
+from gateway.settings import GatewaySettings
+from inventory import acts, events, rule_book, webhooks
 from inventory.hosts import move
 from inventory.life import Event
 from inventory.models import Door, Host, Role
+from inventory.orders import group_named
 from inventory.rights import Actor
+from inventory.rule_draft import read_draft
+from inventory.sealing import Sealer
 from serving.listeners import Listener, served, tcp_socket, url_of
 from tests.gateway.operators.browser import Window, chromium
 from tests.gateway.operators.conftest import PASSWORD, Office
-from tests.inventory.world import discovered
+from tests.inventory.world import discovered, make_rule
 
 pytestmark = pytest.mark.long
 ADA = Actor("ada", Door.CONSOLE, Role.OPERATOR)
@@ -85,21 +89,27 @@ async def test_a_change_is_seen_in_an_open_page_within_a_second(office: Office) 
 
 
 PAGES = (
-    "/",
-    "/?state=held",
-    "/hosts/mac525400000001",
-    "/hosts/web7.example.org",
-    "/hosts/web7.example.org/facts",
+    *("/", "/?state=held", "/held", "/audit", "/people", "/account", "/nowhere"),
+    *("/hosts/mac525400000001", "/hosts/web7.example.org", "/hosts/web7.example.org/facts"),
     "/hosts/web7.example.org/arrows/6",
-    "/discovered",
-    "/rules",
-    "/rules/rule",
-    "/held",
-    "/audit",
-    "/people",
-    "/account",
-    "/nowhere",
+    *("/discovered", "/rules", "/rules/new", "/rules/file", "/rules/hand", "/webhooks"),
+    "/webhooks?deliveries_of=pager",
 )
+
+
+async def some_rules_and_a_webhook(office: Office) -> None:
+    key = "k" * 40
+    office.settings = GatewaySettings(database_url=office.database.url, secret_key=key)
+    hand = {"name": "hand", "condition": "cpus > 1", "host_group": "web", "host_name": "x"}
+    async with office.database.sessions.begin() as session:
+        await make_rule(session, await group_named(session, "web"), name="file")
+        await rule_book.create(session, read_draft(hand))
+        wanted = webhooks.Wanted("https://example.org/hook")
+        sealer = Sealer(key)
+        await webhooks.add(session, "pager", wanted, sealer=sealer, made_by="x", at=office.now())
+    await some_hosts(office)
+    async with office.database.sessions.begin() as session:
+        await events.publish(session, office.now())
 
 
 @pytest.mark.parametrize(
@@ -108,7 +118,7 @@ PAGES = (
 async def test_nothing_is_in_the_way_of_people_or_leaves_the_machine(
     office: Office, scheme: str, width: int
 ) -> None:
-    await some_hosts(office)
+    await some_rules_and_a_webhook(office)
     viewport = {"width": width, "height": 800}
     async with opened(office, color_scheme=scheme, viewport=viewport) as (window, url):
         for path in PAGES:
@@ -137,3 +147,30 @@ async def test_hosts_are_let_go_on_with_one_button(office: Office) -> None:
         # What was said is said once.
         await page.reload()
         assert await page.get_by_role("status").count() == 0
+
+
+async def test_a_rule_is_tried_and_saved_by_its_buttons(office: Office) -> None:
+    await some_hosts(office)
+    async with opened(office) as (window, url):
+        page = window.page
+        await page.goto(f"{url}/rules/new")
+        for label, text in (
+            ("Name", "all"),
+            ("Condition", 'mac != "x"'),
+            ("Host name", "h{{ number }}"),
+        ):
+            await page.get_by_label(label, exact=True).fill(text)
+        await page.get_by_role("button", name="Try").click()
+        await page.get_by_text("Its condition is true for").wait_for()
+        assert await window.faults() == []
+        await page.get_by_role("button", name="Save").click()
+        await page.get_by_role("status").get_by_text("all is kept").wait_for()
+        page.on("dialog", lambda dialog: dialog.accept())
+        await page.goto(f"{url}/discovered")
+        await page.get_by_label(re.compile("^Choose")).first.check()
+        await page.get_by_role("button", name="Provision").click()
+        await page.get_by_role("status").get_by_text("becomes web").wait_for()
+        await page.goto(f"{url}/rules/all")
+        await page.get_by_role("button", name="Remove this rule").click()
+        await page.get_by_role("status").get_by_text("all is removed").wait_for()
+        assert window.complaints == []
