@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -107,8 +108,8 @@ async def fill_pulp(
         inside=inside,
         RACKRISE_PULP_PASSWORD=password,
     )
-    said = await rackrise("content", "sync", environment=environment, inside=inside)
-    started = UUID(said.partition(", run ")[2].partition(";")[0])
+    said = await rackrise("content", "sync", "--json", environment=environment, inside=inside)
+    started = UUID(json.loads(said)["flow_run_id"])
     async with PrefectClient(api_url, auth_string=environment["PREFECT_API_AUTH_STRING"]) as client:
 
         async def ended() -> bool:

@@ -33,19 +33,10 @@ from inventory.arrows import Phase
 from inventory.due import due, settle_callbacks
 from inventory.models import (
     Build,
-    Callback,
     Claim,
-    Consumer,
-    Effect,
-    Facts,
     Host,
     HostGroup,
-    Interface,
-    Profile,
-    ProfileChange,
     Puppet,
-    ReportedRepository,
-    Step,
     Subnet,
     WorkerLease,
     now,
@@ -74,10 +65,6 @@ FLOWS: dict[Phase, Flow[Any, Any]] = {
     Phase.CANCEL: cancel,
     Phase.DECOMMISSION: decommission,
 }
-_OF_HOSTS: tuple[type[SQLModel], ...] = (
-    *(Callback, Claim, Effect, Step, Consumer, Profile, ProfileChange, ReportedRepository),
-    *(Facts, Interface, Build, Host, WorkerLease),
-)
 _TURNS = 30
 _HOUR = timedelta(hours=1)
 
@@ -102,6 +89,16 @@ class _Proxy:
 
 async def _at_once(_: float) -> None:
     """Instead of a pause between two reads of a read-back."""
+
+
+def _of_hosts() -> list[sa.Table]:
+    """All tables that tell of hosts and workers, those that point at others first."""
+    tables = SQLModel.metadata.sorted_tables
+    told = {"host", "workerlease"}
+    for table in tables:
+        if any(key.column.table.name in told for key in table.foreign_keys):
+            told.add(table.name)
+    return [table for table in reversed(tables) if table.name in told]
 
 
 @dataclass
@@ -129,7 +126,7 @@ class ChaosSite:
         self.living.clear()
         bench = self.bench
         async with bench.database.sessions.begin() as session:
-            for table in _OF_HOSTS:
+            for table in _of_hosts():
                 await session.exec(sa.delete(table))
             puppet = (await session.exec(select(Puppet.id))).first() if full else None
             candlepin = (await session.exec(select(CandlepinRow.id))).first() if full else None
