@@ -35,10 +35,24 @@ async def states(sessions: Sessions) -> Counter[str]:
 
 async def kill(here: Up, name: str) -> int:
     """End a program as a power cut would; returns the id that it had."""
-    pid = pid_of(here, name)
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    return pid
+    killed: int | None = None
+
+    async def ended() -> bool:
+        nonlocal killed
+        pid = pid_of(here, name)
+        if pid is None:
+            return False
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            # It has gone down with what was killed before, and is not started again yet.
+            return False
+        killed = pid
+        return True
+
+    await until(ended, what=f"{name} lives, to be killed", deadline=60, every=0.1)
+    assert killed is not None
+    return killed
 
 
 def pid_of(here: Up, name: str) -> int | None:
