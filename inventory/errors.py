@@ -14,6 +14,8 @@
     ├── NotSignedIn        name and password, or a token, are not right
     ├── UnknownPerson      nobody has this name
     ├── BadPerson          a person cannot be made so
+    ├── UnknownWave        there is no wave of this name
+    ├── BadWave            a wave cannot be started so, or not be changed now
     ├── BadCondition       a discovery rule's condition or name cannot be computed
     └── SiteFileError      a site file is wrong; all problems, each with its line
 
@@ -29,6 +31,7 @@ __all__ = [
     "AddressTaken",
     "BadCondition",
     "BadPerson",
+    "BadWave",
     "BuildOpen",
     "Forbidden",
     "InventoryError",
@@ -42,6 +45,7 @@ __all__ = [
     "UnknownHost",
     "UnknownPerson",
     "UnknownSite",
+    "UnknownWave",
 ]
 
 
@@ -189,3 +193,14 @@ class UnknownPerson(InventoryError):
 
 class BadPerson(InventoryError):
     """A person, password or token cannot be made so."""
+
+
+class UnknownWave(InventoryError):
+    """There is no wave of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no wave {name!r}; see those that are: rackrise waves list")
+
+
+class BadWave(InventoryError):
+    """A wave cannot be started so, or cannot be changed as it is now."""

@@ -59,6 +59,7 @@ from inventory.models.site import (
     Site,
     Subnet,
 )
+from inventory.models.waves import Wave, WaveHost, WaveOutcome, WaveState
 
 __all__ = [
     "EVENT_POSITION",
@@ -107,6 +108,10 @@ __all__ = [
     "Step",
     "StepState",
     "Subnet",
+    "Wave",
+    "WaveHost",
+    "WaveOutcome",
+    "WaveState",
     "Webhook",
     "WorkerLease",
     "now",
