@@ -57,7 +57,8 @@ async def group_named(session: AsyncSession, name: str) -> HostGroup:
 
 
 READY = (
-    "it can be provisioned when it is discovered, cancelled, in operation, or held before its reboot"
+    "it can be provisioned when it is discovered, cancelled, in operation, or held "
+    "before its reboot"
 )
 """What ``provision`` needs of a host."""
 
