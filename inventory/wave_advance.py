@@ -65,7 +65,7 @@ def batch_size(wave: Wave, number: int, most: int) -> int:
         if size >= limit or wave.growth == 1:
             break
         # Rounded first: ten times 1.1 is a little more than eleven to a computer.
-        size = min(limit, math.ceil(round(size * wave.growth, 6)))
+        size = math.ceil(min(limit, round(size * wave.growth, 6)))
     return size
 
 
@@ -101,7 +101,7 @@ async def advance(session: AsyncSession, at: datetime) -> int:
 async def settle(session: AsyncSession, wave_ids: Collection[int]) -> None:
     """Keep what became of the hosts that were ordered; one that was retried is under way again."""
     now_so = verdict()
-    found = await session.execute(
+    found = await session.exec(  # type: ignore[call-overload]
         sa.select(WaveHost, now_so, col(Build.outcome), col(Build.given_up), col(Build.held_reason))
         .join(Build, col(Build.id) == col(WaveHost.build_id))
         .join(Host, col(Host.id) == col(WaveHost.host_id))

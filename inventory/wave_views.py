@@ -115,8 +115,8 @@ async def overview(session: AsyncSession, scope: Scope) -> list[WaveRow]:
         count(open_ & ~ordered & ~kept),
         sa.func.max(col(WaveHost.batch)),
     )
-    found = await session.execute(
-        sa.select(Wave, col(HostGroup.name), *counts)
+    found = await session.exec(
+        sa.select(Wave, col(HostGroup.name), *counts)  # type: ignore[call-overload]
         .join(HostGroup, col(HostGroup.id) == col(Wave.host_group_id))
         .join(WaveHost, col(WaveHost.wave_id) == col(Wave.id))
         .join(Host, col(Host.id) == col(WaveHost.host_id))
@@ -139,7 +139,7 @@ async def detail(session: AsyncSession, scope: Scope, name: str) -> WaveDetail:
     if row is None:
         raise UnknownWave(name)
     wave = (await session.exec(select(Wave).where(Wave.name == name))).one()
-    found = await session.execute(
+    found = await session.exec(  # type: ignore[call-overload]
         sa.select(WaveHost, col(Host.name), _outcome(), col(Build.given_up), col(Build.held_reason))
         .join(Host, col(Host.id) == col(WaveHost.host_id))
         .outerjoin(Build, col(Build.id) == col(WaveHost.build_id))
