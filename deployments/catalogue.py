@@ -28,6 +28,7 @@ from flows.inception import inception
 from flows.plan import plan
 from flows.sync_content import sync_content
 from flows.tidy import tidy
+from flows.wave import wave
 from inventory.arrows import Phase
 
 __all__ = ["CATALOGUE", "Registered", "register"]
@@ -50,6 +51,7 @@ CATALOGUE = (
     Entry(cancel, Phase.CANCEL),
     Entry(decommission, Phase.DECOMMISSION),
     Entry(plan),
+    Entry(wave),
     Entry(attend, every=timedelta(minutes=1)),
     Entry(drift, every=timedelta(hours=1)),
     Entry(sync_content, every=timedelta(hours=6)),
