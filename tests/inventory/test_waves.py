@@ -449,6 +449,26 @@ async def test_limits_hold_and_each_host_is_ordered_once_whoever_takes_waves_on(
     assert sum(one.refused for one in shown) == 0
 
 
+async def test_two_dispatchers_with_a_wave_each_do_not_both_find_the_same_room(
+    database: Database,
+) -> None:
+    names = await site(database, 4)
+    for name, some in (("one", names[:2]), ("two", names[2:])):
+        await start(database, Draft(name, "web", some, canary=2, per_subnet=2))
+    async with database.sessions() as first, database.sessions() as second:
+        async with database.sessions.begin() as holder:
+            await holder.exec(select(Wave).where(Wave.name == "two").with_for_update())
+            assert await waves.advance(first, later(2)) == 2
+        # What the first has ordered is not to be seen yet.
+        assert await waves.advance(second, later(2)) == 0
+        await first.commit()
+        await second.commit()
+    assert await advance(database) == 0
+    for one in await under_way(database):
+        await arrive(database, one)
+    assert await advance(database) == 2
+
+
 async def test_a_host_in_operation_is_built_anew_in_a_wave(database: Database) -> None:
     await site(database, 1)
     host, _ = await discovered(database.sessions)
