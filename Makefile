@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos lint format bench lock clean
+.PHONY: help setup demo test chaos docs lint format bench lock clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -41,6 +41,9 @@ test: setup lint ## all that is checked; FAST=1: no root, no servers; JOBS=n: n 
 
 chaos: setup ## faults at every point of every flow; BUDGET=seconds SEED=n
 	$(PYTHON) -m tests.chaos --budget $(or $(BUDGET),1200) --seed $(or $(SEED),1)
+
+docs: $(STAMP) ## the documentation, in build/docs; SERVE=1: at http://127.0.0.1:8000
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs $(if $(call on,SERVE),serve,build --strict --quiet)
 
 lint: $(STAMP) ## style, format and types
 	$(VENV)/bin/ruff check .

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import dataclass
 from typing import Annotated
+from uuid import UUID
 
 import typer
+
+from cli.output import Json, print_json
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Install trees in Pulp.")
+
+
+@dataclass(frozen=True)
+class _Started:
+    """A run that goes on in a worker."""
+
+    flow_run_id: UUID
+    name: str
 
 
 @app.command()
@@ -41,14 +53,22 @@ def credentials(
 @app.command()
 def sync(
     trees: Annotated[list[str] | None, typer.Argument(help="Names; without: all.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Start the synchronisation of install trees; it goes on in a worker."""
     from prefect.deployments import arun_deployment
 
-    async def start() -> str:
+    async def start() -> _Started:
         run = await arun_deployment(
-            "sync-content/sync-content", parameters={"trees": trees or []}, timeout=0
+            "sync-content/sync-content",
+            parameters={"trees": trees or []},
+            flow_run_name=f"sync-content · {', '.join(trees or ['all trees'])}",
+            timeout=0,
         )
-        return run.name
+        return _Started(run.id, run.name)
 
-    typer.echo(f"started as {asyncio.run(start())}; see it in Prefect's UI")
+    started = asyncio.run(start())
+    if as_json:
+        print_json(started)
+    else:
+        typer.echo(f"started as {started.name}; see it in Prefect's UI")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.actor import at_the_command_line
+from cli.completion import group_names, host_names
+from cli.exits import Exit
 from cli.inventory import with_inventory
-from cli.output import moment, print_table, table
+from cli.output import Json, moment, print_json, print_table, table
 
 if TYPE_CHECKING:
     from inventory.database import AsyncSession
@@ -32,19 +36,48 @@ def _held(row: HostRow) -> str:
     return f"{row.held_step or '-'}: {row.held_reason}. {row.held_advice or ''}".rstrip(". ") + "."
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """All that is shown of one host."""
+
+    host: HostRow
+    arrows: list[ArrowRow]
+    hardware: list[HardwareRow]
+    repositories: list[RepositoryRow]
+    reported: list[ProfileRow]
+    changed_outside: list[EffectRow]
+
+
+@dataclass(frozen=True)
+class _Came:
+    """What came and went with one report."""
+
+    at: datetime
+    content_type: str
+    removed: list[str]
+    added: list[str]
+
+
 @app.command("list")
-def list_hosts() -> None:
+def list_hosts(as_json: Json = False) -> None:
     """All hosts: state, since when, and why those that are held or given up are so."""
     from inventory.overview import fleet
 
+    rows = with_inventory(fleet)
+    if as_json:
+        print_json(rows)
+        return
     shown = table("host", "state", "since (UTC)", "address", "held at, because; what to do")
-    for row in with_inventory(fleet):
+    for row in rows:
         shown.add_row(row.name, row.state, moment(row.since), row.ip or "", _held(row))
     print_table(shown)
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="Full name of the host.")]) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="Full name of the host.", autocompletion=host_names)],
+    as_json: Json = False,
+) -> None:
     """One host: arrows with state, evidence and what was seen; hardware, what it has installed."""
     from inventory import hosts, profiles, repositories
     from inventory.hardware import hardware_of
@@ -71,6 +104,9 @@ def show(name: Annotated[str, typer.Argument(help="Full name of the host.")]) ->
         )
 
     arrows, rows, used, hardware, reported, changed = with_inventory(look)
+    if as_json:
+        print_json(_Shown(rows[0], arrows, hardware, used, reported, changed))
+        return
     shown = table("arrow", "state", "evidence", "at (UTC)", "seen")
     for row in arrows:
         shown.add_row(
@@ -112,8 +148,9 @@ def show(name: Annotated[str, typer.Argument(help="Full name of the host.")]) ->
 
 @app.command()
 def packages(
-    name: Annotated[str, typer.Argument(help="Full name of the host.")],
+    name: Annotated[str, typer.Argument(help="Full name of the host.", autocompletion=host_names)],
     changes: Annotated[bool, typer.Option("--changes", help="How they have changed.")] = False,
+    as_json: Json = False,
 ) -> None:
     """The packages that a host last reported, a line each; or what came and went, and when."""
     from inventory import hosts, profiles
@@ -126,6 +163,14 @@ def packages(
         )
 
     now_there, changed = with_inventory(look)
+    if as_json:
+        words = profiles.in_words
+        came = [
+            _Came(one.at, one.content_type, [*map(words, one.removed)], [*map(words, one.added)])
+            for one in changed
+        ]
+        print_json(came if changes else now_there)
+        return
     if not changes:
         typer.echo("\n".join(now_there) or f"{name} has reported no packages")
         return
@@ -140,8 +185,12 @@ def packages(
 
 @app.command()
 def provision(
-    name: Annotated[str, typer.Argument(help="Name of a discovered host.")],
-    group: Annotated[str, typer.Option("--group", help="Host group that it becomes.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of a discovered host.", autocompletion=host_names)
+    ],
+    group: Annotated[
+        str, typer.Option("--group", help="Host group that it becomes.", autocompletion=group_names)
+    ],
     as_name: Annotated[str | None, typer.Option("--name", help="Name that it gets.")] = None,
 ) -> None:
     """Provision a host: its run starts at once."""
@@ -158,9 +207,17 @@ def provision(
 
 @app.command()
 def rebuild(
-    name: Annotated[str, typer.Argument(help="Full name of a host that was built before.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Full name of a host that was built before.", autocompletion=host_names
+        ),
+    ],
     group: Annotated[
-        str | None, typer.Option("--group", help="Host group that it becomes; else its own.")
+        str | None,
+        typer.Option(
+            "--group", help="Host group that it becomes; else its own.", autocompletion=group_names
+        ),
     ] = None,
 ) -> None:
     """Install a host anew, under its name and address: what is on its disk is lost."""
@@ -176,7 +233,10 @@ def rebuild(
 
 @app.command()
 def cancel(
-    name: Annotated[str, typer.Argument(help="Full name of a host that is being built.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="Full name of a host that is being built.", autocompletion=host_names),
+    ],
     why: Annotated[str, typer.Option(help="Kept beside who asked.")] = "",
 ) -> None:
     """Give a host's build up, and undo what it has changed outside."""
@@ -192,7 +252,7 @@ def cancel(
 
 @app.command()
 def decommission(
-    name: Annotated[str, typer.Argument(help="Full name of a host.")],
+    name: Annotated[str, typer.Argument(help="Full name of a host.", autocompletion=host_names)],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Let a host go for good: its address, names, boot files, certificate and consumer.
@@ -214,14 +274,22 @@ def decommission(
 
 @app.command()
 def retry(
-    names: Annotated[list[str] | None, typer.Argument(help="Full names of held hosts.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Full names of held hosts.", autocompletion=host_names),
+    ] = None,
     held_at: Annotated[
         int | None, typer.Option("--held-at", help="All hosts that are held at this step.")
     ] = None,
     because: Annotated[
         str, typer.Option("--because", help="Of these, only those with such words in the reason.")
     ] = "",
-    group: Annotated[str, typer.Option("--group", help="Of these, only those of a group.")] = "",
+    group: Annotated[
+        str,
+        typer.Option(
+            "--group", help="Of these, only those of a group.", autocompletion=group_names
+        ),
+    ] = "",
     everyone: Annotated[
         bool, typer.Option("--all", help="Also where they are held for different reasons.")
     ] = False,
@@ -247,7 +315,7 @@ def retry(
     for why in told.refused.values():
         typer.echo(why, err=True)
     if told.refused:
-        raise typer.Exit(2)
+        raise typer.Exit(Exit.REFUSED)
 
 
 def _same_reason(found: list[Held], step: int, *, everyone: bool) -> list[str]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from cli.exits import Exit
+
 if TYPE_CHECKING:
     from inventory.database import AsyncSession
 
@@ -17,7 +19,7 @@ Result = TypeVar("Result")
 
 
 def with_inventory(work: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
-    """Do work in one transaction; what the inventory refuses ends the command with 2."""
+    """Do work in one transaction; what the inventory refuses ends the command."""
     from pydantic import ValidationError
 
     from deployments.settings import InventorySettings
@@ -36,16 +38,16 @@ def with_inventory(work: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
         return asyncio.run(run())
     except InventoryError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(Exit.REFUSED) from None
     except OSError as error:
         typer.echo(
             f"the inventory does not answer ({error}); see that `rackrise up` or its database "
             "runs, and what RACKRISE_DATABASE_URL says",
             err=True,
         )
-        raise typer.Exit(3) from None
+        raise typer.Exit(Exit.UNREACHABLE) from None
     except ValidationError:
         typer.echo(
             "where is the inventory? Set RACKRISE_DATABASE_URL as `rackrise up` prints it", err=True
         )
-        raise typer.Exit(2) from None
+        raise typer.Exit(Exit.REFUSED) from None

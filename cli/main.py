@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from cli import backup, bmc, candlepin, content, hosts, puppet, site, users, waves, webhooks
+from cli import backup, bmc, candlepin, content, hosts, puppet, rules, site, users, waves, webhooks
+from cli.doctor import doctor
 from cli.plan import drift, plan
 
 __all__ = ["app"]
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(site.app, name="site")
 app.add_typer(hosts.app, name="hosts")
+app.add_typer(rules.app, name="rules")
 app.add_typer(bmc.app, name="bmc")
 app.add_typer(content.app, name="content")
 app.add_typer(puppet.app, name="puppet")
@@ -34,6 +36,7 @@ app.add_typer(waves.app, name="waves")
 app.command()(users.audit)
 app.command()(plan)
 app.command()(drift)
+app.command()(doctor)
 app.command()(backup.backup)
 app.command()(backup.restore)
 
@@ -52,6 +55,15 @@ def _log(
 
 
 @app.command()
+def migrate() -> None:
+    """Bring the inventory's tables to their newest shape. Settings: RACKRISE_DATABASE_URL."""
+    from deployments.settings import InventorySettings
+    from inventory.database import migrate as to_the_newest
+
+    asyncio.run(to_the_newest(InventorySettings().database_url.get_secret_value()))
+
+
+@app.command()
 def gateway() -> None:
     """Run a gateway: what hosts and people call. Settings: RACKRISE_GATEWAY_… variables."""
     from gateway.serve import serve
@@ -67,6 +79,22 @@ def worker() -> None:
     from deployments.work import work
 
     asyncio.run(work(WorkerSettings()))
+
+
+@app.command()
+def prefect(
+    host: Annotated[str, typer.Option(help="Where it listens.")] = "127.0.0.1",
+    port: int = 4200,
+) -> None:
+    """Run Prefect's server. Settings: PREFECT_…, PREFECT_SERVER_API_AUTH_STRING above all."""
+    from deployments.guarding import Unguarded
+    from deployments.prefect_server import become
+
+    try:
+        become(host, port)
+    except Unguarded as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
 
 
 @app.command()
@@ -97,9 +125,13 @@ def up(
         Path | None, typer.Option(help="The console's certificate; without one it is plain HTTP.")
     ] = None,
     console_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
+    prefect_host: Annotated[
+        str, typer.Option(help="Where Prefect's UI and API listen, always behind a password.")
+    ] = "127.0.0.1",
     prefect_port: int = 4200,
 ) -> None:
     """Run everything on this machine: database, Prefect server, gateway, worker and proxy."""
+    from deployments.guarding import USER
     from deployments.up import Console, Place
     from deployments.up import up as running
 
@@ -110,6 +142,7 @@ def up(
         gateway_host=gateway_host,
         gateway_port=gateway_port,
         console=Console(console_host, console_port, console_certificate, console_key),
+        prefect_host=prefect_host,
         prefect_port=prefect_port,
     )
 
@@ -119,11 +152,14 @@ def up(
             if here.first_password:
                 typer.echo(f"Sign in as admin, password (shown this once): {here.first_password}")
             typer.echo(f"Prefect's console: {here.prefect_url}")
+            typer.echo(f"  sign in with:    echo {USER}:$(cat {here.prefect_key})")
             typer.echo(f"Gateway:           {here.gateway_url}")
             typer.echo(f"Logs and data:     {data}")
             typer.echo("Other commands, such as `rackrise hosts list`, need in their environment:")
             for name in ("RACKRISE_DATABASE_URL", "PREFECT_API_URL"):
                 typer.echo(f"  export {name}='{here.environment[name]}'")
+            # The password itself is not printed: what is printed here ends in logs.
+            typer.echo(f'  export PREFECT_API_AUTH_STRING="{USER}:$(cat {here.prefect_key})"')
             typer.echo("Ctrl-C ends everything.")
             await asyncio.Event().wait()
 

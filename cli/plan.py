@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+import json
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.completion import group_names, host_names
 from cli.inventory import with_inventory
+from cli.output import Json, print_json
+from cli.runs import artifacts_of, ran
 
 if TYPE_CHECKING:
     from inventory.database import AsyncSession
@@ -15,35 +19,21 @@ if TYPE_CHECKING:
 
 __all__ = ["drift", "plan"]
 
-_SECONDS = 120
-"""Until a run must have ended; it has to be taken up by a worker first."""
-
-
-async def _ran(name: str, parameters: dict[str, Any]) -> Any:
-    """Have a worker run a flow to its end; returns the run.
-
-    Raises:
-        typer.Exit: it has not ended well, or not in time; that has been said.
-    """
-    from prefect.deployments import arun_deployment
-
-    run = await arun_deployment(f"{name}/{name}", parameters=parameters, timeout=_SECONDS)
-    state = run.state
-    if state is None or not state.is_final():
-        typer.echo(f"{name} has not ended within {_SECONDS} s: is a worker running?", err=True)
-        raise typer.Exit(1)
-    if not state.is_completed():
-        typer.echo(state.message or f"{name} is {state.name}", err=True)
-        raise typer.Exit(2)
-    return run
-
 
 def plan(
-    hosts: Annotated[list[str] | None, typer.Argument(help="Names of hosts.")] = None,
+    hosts: Annotated[
+        list[str] | None, typer.Argument(help="Names of hosts.", autocompletion=host_names)
+    ] = None,
     group: Annotated[
-        str, typer.Option("--group", help="Host group that they would become; else their own.")
+        str,
+        typer.Option(
+            "--group",
+            help="Host group that they would become; else their own.",
+            autocompletion=group_names,
+        ),
     ] = "",
     name: Annotated[str, typer.Option("--name", help="Name that a single host would get.")] = "",
+    as_json: Json = False,
 ) -> None:
     """Show what provisioning would create, change and leave, and what is in the way; touch nothing.
 
@@ -53,24 +43,22 @@ def plan(
     if not hosts and not group:
         raise typer.BadParameter("name hosts, or a host group with --group")
 
-    async def look() -> str:
-        from prefect import get_client
-        from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+    async def look() -> dict[str | None, str]:
+        run = await ran("plan", {"hosts": hosts or [], "host_group": group, "name": name})
+        return {one.key: str(one.data) for one in await artifacts_of(run.id)}
 
-        parameters = {"hosts": hosts or [], "host_group": group, "name": name}
-        run = await _ran("plan", parameters)
-        mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
-        async with get_client() as client:
-            found = await client.read_artifacts(artifact_filter=mine)
-        return "\n".join(str(one.data) for one in found).replace("```\n", "").replace("```", "")
-
-    typer.echo(asyncio.run(look()).strip())
+    shown = asyncio.run(look())
+    if as_json:
+        print_json(json.loads(shown["plan-lines"]))
+    else:
+        typer.echo(shown["plan"].replace("```\n", "").replace("```", "").strip())
 
 
 def drift(
     repair: Annotated[
         bool, typer.Option("--repair", help="Put right what is ours; nobody else's is touched.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Compare what every server really holds with what should be there, and say what differs."""
 
@@ -81,8 +69,11 @@ def drift(
 
         return list(await session.exec(select(Drift).order_by(Drift.host, Drift.system)))
 
-    asyncio.run(_ran("drift", {"repair": repair}))
+    asyncio.run(ran("drift", {"repair": repair}))
     found = with_inventory(read)
+    if as_json:
+        print_json(found)
+        return
     for one in found:
         record = f"{one.system} {one.key} at {one.place}".strip()
         typer.echo(f"{one.judgement:12} {one.host}: {record}: {one.words}")

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.completion import host_names
 from cli.inventory import with_inventory
+from cli.output import Json, print_json
 
 if TYPE_CHECKING:
     from inventory.database import AsyncSession
@@ -51,7 +53,10 @@ def credentials(
 
 
 @app.command()
-def changes(name: Annotated[str, typer.Argument(help="Full name of the host.")]) -> None:
+def changes(
+    name: Annotated[str, typer.Argument(help="Full name of the host.", autocompletion=host_names)],
+    as_json: Json = False,
+) -> None:
     """What Puppet was told of a host, and how that has changed, the newest last."""
     from inventory import classification, hosts
 
@@ -59,5 +64,9 @@ def changes(name: Annotated[str, typer.Argument(help="Full name of the host.")])
         host = await hosts.named(session, name)
         return await classification.changes(session, host.id)
 
-    for one in reversed(with_inventory(look)):
+    found = list(reversed(with_inventory(look)))
+    if as_json:
+        print_json(found)
+        return
+    for one in found:
         typer.echo(f"{one.answered_at:%Y-%m-%d %H:%M:%S} UTC\n{one.difference}\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated
@@ -35,21 +34,16 @@ def add(
 
     Needs RACKRISE_SECRET_KEY, as the workers have it.
     """
-    from inventory import webhooks
+    from cli.actor import at_the_command_line
+    from inventory import acts_on_webhooks, webhooks
     from inventory.models import now
-    from inventory.sealing import Sealer
 
     key = os.environ.get("RACKRISE_SECRET_KEY", "")
-    if len(key) < 32:
-        typer.echo(
-            "set RACKRISE_SECRET_KEY as the workers have it: 32 characters or more", err=True
-        )
-        raise typer.Exit(2)
     wanted = webhooks.Wanted(url, tuple(kind or ()), tuple(site or ()), tuple(group or ()))
 
     async def work(session: AsyncSession) -> str:
-        _, secret = await webhooks.add(
-            session, name, wanted, sealer=Sealer(key), made_by=getpass.getuser(), at=now()
+        _, secret = await acts_on_webhooks.add(
+            session, at_the_command_line(), name, wanted, key=key, at=now()
         )
         return secret
 
@@ -95,10 +89,13 @@ def show(name: Name) -> None:
 @app.command()
 def enable(name: Name) -> None:
     """Tell a webhook again that was disabled."""
-    from inventory import webhooks
+    from cli.actor import at_the_command_line
+    from inventory import acts_on_webhooks
+    from inventory.models import now
 
     async def work(session: AsyncSession) -> Webhook:
-        return await webhooks.change(session, name, enabled=True)
+        actor = at_the_command_line()
+        return await acts_on_webhooks.set_enabled(session, actor, name, True, at=now())
 
     with_inventory(work)
     typer.echo(f"{name} is told from now on; for what was given up: rackrise webhooks redeliver")
@@ -107,11 +104,12 @@ def enable(name: Name) -> None:
 @app.command()
 def redeliver(name: Name) -> None:
     """Send once more what was given up."""
-    from inventory import deliveries
+    from cli.actor import at_the_command_line
+    from inventory import acts_on_webhooks
     from inventory.models import now
 
     async def work(session: AsyncSession) -> int:
-        return await deliveries.redeliver(session, name, at=now())
+        return await acts_on_webhooks.redeliver(session, at_the_command_line(), name, at=now())
 
     typer.echo(f"{with_inventory(work)} deliveries are tried once more")
 
@@ -119,10 +117,12 @@ def redeliver(name: Name) -> None:
 @app.command()
 def remove(name: Name) -> None:
     """Forget a webhook, and what it is owed."""
-    from inventory import webhooks
+    from cli.actor import at_the_command_line
+    from inventory import acts_on_webhooks
+    from inventory.models import now
 
     async def work(session: AsyncSession) -> None:
-        await webhooks.remove(session, name)
+        await acts_on_webhooks.remove(session, at_the_command_line(), name, at=now())
 
     with_inventory(work)
     typer.echo(f"{name} is told nothing more")

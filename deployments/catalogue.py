@@ -14,14 +14,16 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.exceptions import ObjectAlreadyExists
-from prefect.utilities.callables import parameter_schema
 
+from deployments.forms import form
 from deployments.worker import POOL, InProcessWorker
 from flows.anaconda_build import anaconda_build
 from flows.attend import attend
+from flows.auto_provision import auto_provision
 from flows.cancel import cancel
 from flows.decommission import decommission
 from flows.discovery_intake import discovery_intake
+from flows.doctor import doctor
 from flows.drift import drift
 from flows.first_boot import first_boot
 from flows.inception import inception
@@ -52,7 +54,9 @@ CATALOGUE = (
     Entry(decommission, Phase.DECOMMISSION),
     Entry(plan),
     Entry(wave),
+    Entry(doctor),
     Entry(attend, every=timedelta(minutes=1)),
+    Entry(auto_provision, every=timedelta(minutes=10)),
     Entry(drift, every=timedelta(hours=1)),
     Entry(sync_content, every=timedelta(hours=6)),
     Entry(tidy, every=timedelta(days=1)),
@@ -102,9 +106,9 @@ async def _register(client: PrefectClient, entry: Entry) -> UUID:
         entry.flow.name,
         work_pool_name=POOL,
         description=entry.flow.description,
-        parameter_openapi_schema=parameter_schema(entry.flow).model_dump(),
+        parameter_openapi_schema=form(entry.flow),
         enforce_parameter_schema=True,
         schedules=schedules,
         concurrency_limit=1 if entry.every is not None else None,
-        tags=["rackrise"],
+        tags=["rackrise", *([f"phase:{entry.phase.value}"] if entry.phase else [])],
     )

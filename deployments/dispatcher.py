@@ -31,7 +31,8 @@ from inventory.database import CHANNEL_CALLBACKS, DATABASE_ERRORS, AsyncSession,
 from inventory.due import Due, due, settle_callbacks
 from inventory.life import ForbiddenTransition
 from inventory.listening import Listener
-from inventory.models import Build, Claim, Host, now
+from inventory.models import Build, Claim, Host, HostGroup, now
+from tasks.naming import run_name, run_tags
 
 __all__ = ["Dispatcher"]
 
@@ -145,21 +146,24 @@ class Dispatcher:
         """Create a run for each company that has none; a refused one keeps no other waiting."""
         async with self.sessions() as session:
             rows = await session.exec(
-                select(Claim.company, Claim.phase, Host.name)
+                select(Claim.company, Claim.phase, Host.name, HostGroup.name)
                 .join(Build, col(Build.id) == col(Claim.build_id))
                 .join(Host, col(Host.id) == col(Build.host_id))
+                .outerjoin(HostGroup, col(HostGroup.id) == col(Build.host_group_id))
                 .where(col(Claim.ended_at).is_(None), col(Claim.flow_run_id).is_(None))
                 .order_by(col(Claim.id))
             )
             companies: dict[UUID, tuple[Phase, list[str]]] = {}
-            for company, phase, name in rows:
+            groups: dict[UUID, set[str]] = defaultdict(set)
+            for company, phase, name, group in rows:
                 companies.setdefault(company, (Phase(phase), []))[1].append(name)
+                groups[company] |= {group} if group else set()
         created, missing = False, set[Phase]()
         for company, (phase, names) in companies.items():
             if phase in missing:
                 continue
             try:
-                await self._create_run(company, phase, names)
+                await self._create_run(company, phase, names, groups[company])
                 created = True
             except PrefectHTTPStatusError as error:
                 if not error.response.is_client_error:
@@ -170,12 +174,14 @@ class Dispatcher:
         if created:
             await self.created()
 
-    async def _create_run(self, company: UUID, phase: Phase, names: list[str]) -> None:
+    async def _create_run(
+        self, company: UUID, phase: Phase, names: list[str], groups: set[str]
+    ) -> None:
         run = await self.client.create_flow_run_from_deployment(
             self.deployments[phase],
-            name=f"{phase.value} · {names[0] if len(names) == 1 else f'{len(names)} hosts'}",
+            name=run_name(phase, names),
             parameters={"hosts": names, "company": str(company)},
-            tags=[f"host:{names[0]}"] if len(names) == 1 else [],
+            tags=run_tags(names, groups),
             idempotency_key=str(company),
         )
         async with self.sessions.begin() as session:

@@ -47,6 +47,9 @@ class WorkerSettings(InventorySettings, ProxyClientSettings):
     """How Prefect's UI and messages call this worker."""
     ready_file: Path | None = None
     """Written when the worker takes runs."""
+    console_url: str = Field(default="", pattern=r"^(https?://[^\s?#]*[^\s?#/])?$")
+    """Of Rackrise's console, without a slash at its end: runs in Prefect link to their hosts' pages
+    there. Empty: no link."""
     runs_at_once: int = Field(default=100, ge=1)
     """Flow runs at a time; others wait in the work pool."""
     calls_at_once: int = Field(default=16, ge=1)

@@ -21,6 +21,7 @@ async def apply(file: Path, database_url: str, settings: ProxyClientSettings) ->
 
     Raises:
         SiteFileError: the file is not valid; names each line and reason, and changes nothing.
+        NameOfOperator: one of its discovery rules has the name of one that was made by hand.
         OutsideError: a boot server does not take its default.
     """
     wanted = read_site_file(file)
@@ -29,8 +30,8 @@ async def apply(file: Path, database_url: str, settings: ProxyClientSettings) ->
     try:
         async with sessions.begin() as session:
             changes = await apply_site(session, wanted)
-        async with proxy_clients(settings) as (proxies, _, _), sessions() as session:
-            written = await write_defaults(session, proxies)
+        async with proxy_clients(settings) as (proxies, _, _):
+            written = await write_defaults(sessions, proxies)
     finally:
         await engine.dispose()
     return [*(str(change) for change in changes), *written]

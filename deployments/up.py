@@ -6,7 +6,6 @@ import asyncio
 import hmac
 import logging
 import os
-import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from deployments.guarding import from_here, guarded, in_url, made_once, require_guarded
 from deployments.postgres import PostgresUrls, embedded_postgres
 from inventory import people
 from inventory.database import make_engine, make_sessions, migrate
@@ -34,6 +34,7 @@ _TAIL = 15
 
 PREFECT_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_WORKER_ENABLE_CANCELLATION": "true",
     "PREFECT_WORKER_QUERY_SECONDS": "2",
@@ -133,6 +134,8 @@ class Up:
     environment: Mapping[str, str]
     """For further programs of the same installation, such as ``rackrise hosts list``."""
     prefect_url: str
+    prefect_key: Path
+    """Holds the password of Prefect's UI and API."""
     gateway_url: str
     console_url: str
     """Empty: there is none."""
@@ -159,9 +162,10 @@ async def up(place: Place) -> AsyncIterator[Up]:
         await migrate(urls.rackrise)
         first_password = await _first_admin(urls.rackrise) if place.console else None
         environment = _environment(place, urls)
+        require_guarded(place.prefect_host, environment)
         programs = _Programs(place, environment)
         stack.push_async_callback(programs.stop)
-        prefect = place.prefect_from_here or f"http://{place.prefect_host}:{place.prefect_port}"
+        prefect = place.prefect_from_here or _prefect_url(place)
         gateway = place.gateway_from_here or f"http://{place.gateway_host}:{place.gateway_port}"
         await programs.start(
             "prefect",
@@ -180,7 +184,15 @@ async def up(place: Place) -> AsyncIterator[Up]:
         await programs.answers("gateway", f"{gateway}/health", PROGRAM_START_SECONDS)
         await programs.ready("worker", place.data / "worker.ready", PROGRAM_START_SECONDS)
         console = place.console.url if place.console else ""
-        yield Up(environment, prefect, gateway, console, first_password, programs.ids)
+        yield Up(
+            environment=environment,
+            prefect_url=prefect,
+            prefect_key=place.data / "prefect.key",
+            gateway_url=gateway,
+            console_url=console,
+            first_password=first_password,
+            processes=programs.ids,
+        )
 
 
 async def _first_admin(url: str) -> str | None:
@@ -193,12 +205,13 @@ async def _first_admin(url: str) -> str | None:
 
 
 def _environment(place: Place, urls: PostgresUrls) -> dict[str, str]:
-    prefect = f"http://{place.prefect_host}:{place.prefect_port}/api"
-    token_key = _token_key(place.data / "token.key")
+    secret = made_once(place.data / "prefect.key")
+    token_key = made_once(place.data / "token.key")
     settings = {
         **PREFECT_SETTINGS,
+        **guarded(secret, _prefect_url(place)),
         "PREFECT_HOME": str(place.data / "prefect"),
-        "PREFECT_API_URL": prefect,
+        "PREFECT_API_URL": f"{_prefect_url(place)}/api",
         "PREFECT_API_DATABASE_CONNECTION_URL": urls.prefect,
         "RACKRISE_DATABASE_URL": urls.rackrise,
         "RACKRISE_TOKEN_KEY": token_key,
@@ -213,7 +226,8 @@ def _environment(place: Place, urls: PostgresUrls) -> dict[str, str]:
         settings |= {
             "RACKRISE_GATEWAY_CONSOLE_HOST": place.console.host,
             "RACKRISE_GATEWAY_CONSOLE_PORT": str(place.console.port),
-            "RACKRISE_GATEWAY_PREFECT_URL": prefect.removesuffix("/api"),
+            "RACKRISE_GATEWAY_PREFECT_URL": place.prefect_from_here or _prefect_url(place),
+            "RACKRISE_CONSOLE_URL": place.console.url,
         }
         for name, file in (("CERTIFICATE", place.console.certificate), ("KEY", place.console.key)):
             if file is not None:
@@ -248,13 +262,9 @@ def _environment(place: Place, urls: PostgresUrls) -> dict[str, str]:
     return settings
 
 
-def _token_key(file: Path) -> str:
-    """The installation's key; made once, and readable by its owner only."""
-    if not file.exists():
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as out:
-            out.write(secrets.token_hex(32))
-    return file.read_text().strip()
+def _prefect_url(place: Place) -> str:
+    """As programs on this machine reach it."""
+    return f"http://{in_url(from_here(place.prefect_host))}:{place.prefect_port}"
 
 
 class _Programs:

@@ -75,6 +75,7 @@ async def work(settings: WorkerSettings) -> None:
                 leaving=leaving,
                 admission=Admission(settings.calls_at_once),
                 lease_holds=held.holds,
+                console_url=settings.console_url,
             )
         )
         client = await stack.enter_async_context(get_client())

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from prefect import flow
 
+from flows.parameters import HostNames
 from flows.travel import travelling
 from inventory.arrows import Needs, Phase
 from tasks.boot import end_network_installation
@@ -17,11 +18,11 @@ __all__ = ["anaconda_build"]
 
 
 @flow(name=Phase.ANACONDA.value, retries=0, persist_result=False)
-async def anaconda_build(hosts: list[str], company: UUID | None = None) -> None:
+async def anaconda_build(hosts: HostNames, company: UUID | None = None) -> None:
     """Finish the installation of hosts that have reported `built`.
 
     Args:
-        hosts: Full names of the hosts.
+        hosts: Full names of the hosts, such as web01.example.org.
         company: Leave empty; Rackrise's dispatcher sets it.
     """
     async with travelling(Phase.ANACONDA, hosts, company) as party:

@@ -13,7 +13,7 @@ from tasks.waves import show_waves
 __all__ = ["attend"]
 
 
-@flow(name="attend", retries=0, persist_result=False)
+@flow(name="attend", flow_run_name="attend · all hosts", retries=0, persist_result=False)
 async def attend() -> None:
     """Sign hosts that wait for it, look for lost reports, hold hosts whose deadline has passed.
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from prefect import flow
 
+from flows.parameters import HostNames
 from flows.travel import travelling
 from inventory.arrows import Phase
 from tasks.dhcp import check_discovery_leases
@@ -16,7 +17,7 @@ __all__ = ["discovery_intake"]
 
 
 @flow(name=Phase.DISCOVERY.value, retries=0, persist_result=False)
-async def discovery_intake(hosts: list[str], company: UUID | None = None) -> None:
+async def discovery_intake(hosts: HostNames, company: UUID | None = None) -> None:
     """Take in machines that have sent their facts, and weigh the discovery rules for them.
 
     Args:

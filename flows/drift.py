@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from prefect import flow, get_run_logger
+from prefect import flow, get_run_logger, runtime
 from prefect.artifacts import acreate_table_artifact
 
 from tasks.drift import sweep
@@ -13,7 +13,12 @@ from tasks.survey import worst_first
 __all__ = ["drift"]
 
 
-@flow(name="drift", retries=0, persist_result=False)
+def _called() -> str:
+    repairs = runtime.flow_run.parameters.get("repair")
+    return f"drift · all hosts{', with repair' if repairs else ''}"
+
+
+@flow(name="drift", flow_run_name=_called, retries=0, persist_result=False)
 async def drift(repair: bool = False) -> None:
     """Read what every server really holds of each host, and compare it with what should be there.
 

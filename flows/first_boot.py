@@ -6,6 +6,7 @@ from uuid import UUID
 
 from prefect import flow
 
+from flows.parameters import HostNames
 from flows.travel import travelling
 from inventory.arrows import Needs, Phase
 from tasks.candlepin import check_consumers
@@ -20,11 +21,11 @@ __all__ = ["first_boot"]
 
 
 @flow(name=Phase.FIRST_BOOT.value, retries=0, persist_result=False)
-async def first_boot(hosts: list[str], company: UUID | None = None) -> None:
+async def first_boot(hosts: HostNames, company: UUID | None = None) -> None:
     """Put hosts whose installed system has reported into operation.
 
     Args:
-        hosts: Full names of the hosts.
+        hosts: Full names of the hosts, such as web01.example.org.
         company: Leave empty; Rackrise's dispatcher sets it.
     """
     async with travelling(Phase.FIRST_BOOT, hosts, company) as party:

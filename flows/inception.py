@@ -6,6 +6,7 @@ from uuid import UUID
 
 from prefect import flow
 
+from flows.parameters import HostGroupName, HostNames, OneHostName
 from flows.travel import IN_PREFECT, Wish, travelling
 from inventory.arrows import Needs, Phase
 from tasks.boot import fetch_boot_files, write_boot_configs
@@ -21,9 +22,9 @@ __all__ = ["inception"]
 
 @flow(name=Phase.INCEPTION.value, retries=0, persist_result=False)
 async def inception(
-    hosts: list[str],
-    host_group: str = "",
-    name: str = "",
+    hosts: HostNames,
+    host_group: HostGroupName = "",
+    name: OneHostName = "",
     company: UUID | None = None,
 ) -> None:
     """Provision hosts: address, boot configuration, boot files, DHCP, DNS, then the reboot.
@@ -32,7 +33,8 @@ async def inception(
 
     Args:
         hosts: Names of the hosts, such as mac525400aabb01 or web01.example.org.
-        host_group: Name of the host group that they are to become; empty keeps their own.
+        host_group: Host group that they are to become, as the site file names it; empty keeps
+            their own.
         name: For a single host: the name that it gets, such as web01; empty keeps its own.
         company: Leave empty; Rackrise's dispatcher sets it.
     """

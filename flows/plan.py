@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from prefect import flow, get_client, get_run_logger, runtime
-from prefect.artifacts import acreate_markdown_artifact
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
@@ -13,6 +13,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.flow_runs import suspend_flow_run
 
+from flows.parameters import HostGroupName, OneHostName, PlannedHosts
 from tasks.company import Problem
 from tasks.plan import Plan, keep_plan, order_planned, plan_hosts
 
@@ -22,11 +23,20 @@ _KEY = "plan"
 _DAY = 24 * 3600
 
 
-@flow(name="plan", retries=0, persist_result=False)
+def _called() -> str:
+    asked = runtime.flow_run.parameters
+    hosts, group = asked.get("hosts") or (), asked.get("host_group")
+    if not hosts:
+        return f"plan · all hosts of {group}"
+    who = hosts[0] if len(hosts) == 1 else f"{len(hosts)} hosts"
+    return f"plan · {who}{f' as {group}' if group else ''}"
+
+
+@flow(name="plan", flow_run_name=_called, retries=0, persist_result=False)
 async def plan(
-    hosts: list[str],
-    host_group: str = "",
-    name: str = "",
+    hosts: PlannedHosts = (),
+    host_group: HostGroupName = "",
+    name: OneHostName = "",
     approve: bool = False,
     request: int | None = None,
 ) -> None:
@@ -42,13 +52,23 @@ async def plan(
         approve: Wait for somebody's leave, for a day at most, and then provision the hosts.
         request: Leave empty; Rackrise's dispatcher sets it for who asked in its console.
     """
-    plans = await _planned(hosts, host_group, name, request)
+    if not hosts and not host_group:
+        raise Problem(
+            "neither hosts nor a host group are named: there is nothing to plan",
+            "Name hosts, or a host group to plan all of its hosts.",
+        )
+    plans = await _planned(list(hosts), host_group, name, request)
     text = "\n\n".join(f"    {line}" for one in plans for line in str(one).splitlines())
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     shown = await _shown()
     if shown is None:
         await acreate_markdown_artifact(
             key=_KEY, markdown=_markdown(plans), description=f"Plan {digest}"
+        )
+        await acreate_table_artifact(
+            key="plan-lines",
+            table=[one.model_dump(mode="json") for one in plans],
+            description="The same, for programs",
         )
         for one in plans:
             get_run_logger().info("%s", one)

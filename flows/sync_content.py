@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from prefect import flow, get_run_logger
+from prefect import flow, get_run_logger, runtime
 
+from flows.parameters import SomeNames
 from integrations.errors import OutsideError
 from tasks.company import Problem
 from tasks.content import (
@@ -20,8 +21,12 @@ from tasks.repositories import compare_all_repositories
 __all__ = ["sync_content"]
 
 
-@flow(name="sync-content", retries=0, persist_result=False)
-async def sync_content(trees: list[str] | None = None) -> None:
+def _called() -> str:
+    return f"sync-content · {', '.join(runtime.flow_run.parameters.get('trees') or ['all trees'])}"
+
+
+@flow(name="sync-content", flow_run_name=_called, retries=0, persist_result=False)
+async def sync_content(trees: SomeNames = ()) -> None:
     """Bring install trees in Pulp up to date; builds that are under way keep theirs.
 
     What fails for one tree, one Pulp or one boot server keeps no other from its turn; the run fails
@@ -39,7 +44,7 @@ async def sync_content(trees: list[str] | None = None) -> None:
             get_run_logger().error("%s: %s", what, error)
             failed[what] = error
 
-    for tree in await trees_named(trees or []):
+    for tree in await trees_named(list(trees)):
         await attempt(f"tree {tree}", synchronise(tree))
     tidied = await places()
     for pulp in tidied.pulps:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
+from flows.parameters import Days
 from tasks.tidy import forget_events, forget_profile_changes, forget_puppet_reports
 
 __all__ = ["tidy"]
 
+_NAME = "tidy · reports of {report_days} days, changes of {profile_days} days stay"
 
-@flow(name="tidy", retries=0, persist_result=False)
-async def tidy(report_days: int = 30, profile_days: int = 365, event_days: int = 30) -> None:
+
+@flow(name="tidy", flow_run_name=_NAME, retries=0, persist_result=False)
+async def tidy(report_days: Days = 30, profile_days: Days = 365, event_days: Days = 30) -> None:
     """Delete older reports of Puppet but each host's newest, changes of profiles, and events.
 
     Args:

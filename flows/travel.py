@@ -9,19 +9,21 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from prefect import get_client, get_run_logger, runtime
-from prefect.artifacts import acreate_table_artifact
 from sqlmodel import col, select
 
+from flows.showing import Settled, show_outcomes, show_page
 from inventory import acts, builds, claims, hosts, orders, retries
 from inventory.arrows import Phase
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, is_passing, notify
-from inventory.errors import NotReady
+from inventory.errors import InventoryError, NotReady
 from inventory.life import ForbiddenTransition, HostState
 from inventory.models import Build, Door, Host, HostGroup, OnFailure, Role
 from inventory.needs import needs_of
 from inventory.rights import Actor
+from tasks import departures
 from tasks.company import Company, NothingDone, Problem, Traveller, advice
 from tasks.means import means
+from tasks.naming import run_name, run_tags
 
 __all__ = ["IN_PREFECT", "Wish", "travelling"]
 
@@ -62,20 +64,28 @@ async def travelling(
     Raises:
         InventoryError: a host or group is unknown, or cannot be provisioned now.
     """
-    own = UUID(runtime.flow_run.id)
-    party = await _gather(phase, hosts_named, company or own, own, wish or Wish())
+    own, left = UUID(runtime.flow_run.id), departures.watch()
+    try:
+        party = await _gather(phase, hosts_named, company or own, own, wish or Wish())
+    except InventoryError:
+        if company is None:
+            await _name_run(own, run_name(phase, hosts_named), run_tags(hosts_named, ()))
+        raise
     try:
         # Within, because the hosts are claimed by now: whatever fails here must let go of them.
-        if company is None and party.travellers:
-            await _name_run(own, phase, party)
-        if len(party.travellers) > 1:
-            await _list_travellers(party)
+        if company is None:
+            # Those named where nobody travels: the run has nothing to do, and says for whom.
+            named = party.hosts or hosts_named
+            tags = run_tags(named, await _groups(party))
+            await _name_run(own, run_name(phase, named), tags)
+        await show_page(party)
         yield party
     except NothingDone as error:
         if error.passing:
             raise  # the dispatcher beside finds the hosts abandoned, and lets them go on
         faults = {one.build: fault for one, fault in error.failed.items()}
-        await _hold(party, faults, error.numbers, may_undo=True)
+        settled = await _hold(party, faults, error.numbers, error.what, may_undo=True)
+        await show_outcomes(party, left, settled)
         raise
     except asyncio.CancelledError:
         if means().leaving.is_set():
@@ -86,10 +96,12 @@ async def travelling(
     except Exception as error:
         if is_passing(error):
             raise
-        await _hold(party, dict.fromkeys(party.builds, error), (), may_undo=True)
+        settled = await _hold(party, dict.fromkeys(party.builds, error), (), may_undo=True)
+        await show_outcomes(party, left, settled)
         raise
     else:
         await _end(party)
+        await show_outcomes(party, left, {})
 
 
 async def _gather(
@@ -169,11 +181,13 @@ async def _hold(
     party: Company,
     faults: dict[UUID, Exception],
     numbers: tuple[int, ...],
+    what: str = "",
     *,
     may_undo: bool = False,
-) -> None:
+) -> dict[UUID, Settled]:
     """Hold hosts, each with its own reason; or give their builds up, if their group says so."""
     m = means()
+    settled: dict[UUID, Settled] = {}
     async with m.sessions.begin() as session:
         # Hosts before claims, and in one order, as whoever cancels or retries them locks them.
         of_builds = select(Build.host_id).where(col(Build.id).in_(faults))
@@ -188,6 +202,9 @@ async def _hold(
                     host = await session.get_one(Host, build.host_id)
                     why = f"its inception failed{at_step}: {faults[build_id]}"
                     await orders.cancel(session, host, why=why, at=m.clock())
+                    settled[build_id] = Settled(
+                        "given up, and being undone", what, faults[build_id]
+                    )
                     continue
                 await builds.hold(
                     session,
@@ -197,10 +214,12 @@ async def _hold(
                     advice=advice(faults[build_id]),
                     at=m.clock(),
                 )
+                settled[build_id] = Settled("held", what, faults[build_id])
             except (ForbiddenTransition, NotReady) as error:
                 get_run_logger().warning("not held: %s", error)
         # With that, or a worker that dies in between would leave hosts both held and under way.
         await _let_go(session, party)
+    return settled
 
 
 async def _undoes(session: AsyncSession, phase: Phase, build: Build) -> bool:
@@ -222,16 +241,17 @@ async def _let_go(session: AsyncSession, party: Company) -> None:
     await notify(session, CHANNEL_CALLBACKS)
 
 
-async def _list_travellers(party: Company) -> None:
-    await acreate_table_artifact(
-        key=f"{party.phase.value}-hosts",
-        table=[{"host": one.host, "build": str(one.build)} for one in party.travellers],
-        description=f"Who travels in this run of {party.phase.value}",
-    )
+async def _groups(party: Company) -> set[str]:
+    async with means().sessions() as session:
+        groups = await session.exec(
+            select(HostGroup.name)
+            .join(Build, col(Build.host_group_id) == col(HostGroup.id))
+            .where(col(Build.id).in_(party.builds))
+        )
+        return set(groups)
 
 
-async def _name_run(run: UUID, phase: Phase, party: Company) -> None:
+async def _name_run(run: UUID, name: str, tags: Iterable[str]) -> None:
     async with get_client() as client:
-        tags = {f"host:{party}"} if len(party.travellers) == 1 else set()
-        tags |= set(runtime.flow_run.tags)
-        await client.update_flow_run(run, name=f"{phase.value} · {party}", tags=sorted(tags))
+        kept = sorted({*tags, *runtime.flow_run.tags})
+        await client.update_flow_run(run, name=name, tags=kept)

@@ -20,7 +20,9 @@ class GatewaySettings(BaseSettings):
     Lists are JSON in the environment: ``RACKRISE_GATEWAY_TRUSTED_PROXIES='["192.0.2.1/32"]'``.
     """
 
-    model_config = SettingsConfigDict(env_prefix="RACKRISE_GATEWAY_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="RACKRISE_GATEWAY_", frozen=True, populate_by_name=True
+    )
 
     database_url: SecretStr
     """The inventory: ``postgresql://…``."""
@@ -103,6 +105,9 @@ class GatewaySettings(BaseSettings):
     """How browsers reach it where a proxy stands before it: ``https://rackrise.example.org``."""
     prefect_url: str = ""
     """Where browsers reach Prefect's own console; empty: no links to flow runs."""
+
+    secret_key: SecretStr | None = Field(default=None, validation_alias="RACKRISE_SECRET_KEY")
+    """What webhooks' secrets are sealed with, the same for all programs; None: none is added."""
 
     @model_validator(mode="after")
     def _tls_is_complete(self) -> Self:

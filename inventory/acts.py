@@ -5,8 +5,11 @@ Console, API and command line call these; what is done is in ``orders`` and ``re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+
+from sqlmodel import col, select
 
 from inventory import audit, orders, retries, rights
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
@@ -14,7 +17,25 @@ from inventory.errors import InventoryError
 from inventory.models import Host, HostGroup, Role
 from inventory.rights import Actor
 
-__all__ = ["cancel", "decommission", "provision", "rebuild", "retry"]
+__all__ = [
+    "Provisioned",
+    "cancel",
+    "decommission",
+    "provision",
+    "provision_all",
+    "rebuild",
+    "retry",
+]
+
+
+@dataclass(frozen=True)
+class Provisioned:
+    """What became of hosts that were to be provisioned together."""
+
+    selected: Sequence[str]
+    """By the names that they were asked for by."""
+    refused: Mapping[str, str]
+    """By name: why it cannot."""
 
 
 async def provision(
@@ -41,6 +62,34 @@ async def provision(
     await audit.record_host(session, actor, "provision", host.id, before=before, at=at)
     await notify(session, CHANNEL_CALLBACKS)
     return host
+
+
+async def provision_all(
+    session: AsyncSession, actor: Actor, names: Sequence[str], group: str, *, at: datetime
+) -> Provisioned:
+    """Provision hosts under the names that they have; one that is refused keeps no other from it.
+
+    Raises:
+        InventoryError: they only look, or the host group is not theirs or not known.
+    """
+    rights.require(actor, Role.OPERATOR)
+    rights.require_group(actor, group)
+    await orders.group_named(session, group)
+    # In the order in which everybody locks hosts, so that nobody waits for each other.
+    found = await session.exec(
+        select(Host.name).where(col(Host.name).in_(names)).order_by(col(Host.id))
+    )
+    there = list(found)
+    selected: list[str] = []
+    refused: dict[str, str] = {}
+    for name in dict.fromkeys([*there, *names]):
+        try:
+            async with session.begin_nested():
+                await provision(session, actor, name, group, at=at)
+            selected.append(name)
+        except InventoryError as error:
+            refused[name] = str(error)
+    return Provisioned(selected, refused)
 
 
 async def rebuild(

@@ -5,10 +5,22 @@ Numbers are used in the database, in task names, in the console and in talk.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["ARROWS", "PROFILED", "WAY", "Arrow", "Evidence", "Needs", "Phase", "arrow", "arrows_of"]
+__all__ = [
+    "ARROWS",
+    "PROFILED",
+    "WAY",
+    "Arrow",
+    "Evidence",
+    "Needs",
+    "Phase",
+    "arrow",
+    "arrows_of",
+    "deed",
+]
 
 
 class Phase(StrEnum):
@@ -118,6 +130,16 @@ PROFILED = (25, 26)
 def arrow(number: int) -> Arrow:
     """The arrow with a number, 1 to 34."""
     return ARROWS[number - 1]
+
+
+def deed(numbers: Sequence[int]) -> str:
+    """What arrows that are carried out together come to, under all their numbers.
+
+    ``12, 13 Proxy → DHCP: creates the reservation``: the last is the deed, the others ask for it.
+    Empty where there are none.
+    """
+    before = "".join(f"{number}, " for number in numbers[:-1])
+    return f"{before}{arrow(numbers[-1]).label}" if numbers else ""
 
 
 def arrows_of(phase: Phase) -> tuple[Arrow, ...]:

@@ -35,6 +35,7 @@ __all__ = [
     "DATABASE_ERRORS",
     "AsyncSession",
     "Sessions",
+    "cannot_hold",
     "is_passing",
     "knows_shape",
     "make_engine",
@@ -43,6 +44,7 @@ __all__ = [
     "newest_shape",
     "notify",
     "plain_url",
+    "wait_outside",
 ]
 
 Sessions: TypeAlias = async_sessionmaker[AsyncSession]
@@ -61,6 +63,15 @@ DATABASE_ERRORS = (DBAPIError, PoolTimeout, asyncpg.PostgresError, OSError)
 _PASSING = ("08", "40001", "40P01", "53", "57P")
 """Beginnings of PostgreSQL's codes for what passes by itself, or when somebody has seen to it: no
 connection, two transactions that have met, no room (a full disk too), and being shut down."""
+_UNHELD = frozenset({"22003", "22021", "22P05"})
+"""PostgreSQL's codes for numbers that are too big, and for characters that no text holds."""
+_IDLE = "idle_in_transaction_session_timeout"
+_IDLE_SECONDS = 30.0
+"""After which the server ends a transaction in which nothing is asked: a process that is stopped in
+the middle of one keeps its locks, and whoever is to take over its hosts would wait for ever. Three
+times a worker's lease: none that works is so slow, and one that is has lost its hosts anyway."""
+_OUTSIDE_SECONDS = 900.0
+"""The same where an outside system works meanwhile: longer than our deadlines for one record."""
 _MIGRATION_LOCK = 0x7261636B  # "rack": one number that all starters of Rackrise agree on
 
 
@@ -74,6 +85,16 @@ def is_passing(error: BaseException) -> bool:
     return code.startswith(_PASSING) or lost or error.connection_invalidated
 
 
+def cannot_hold(error: DBAPIError) -> bool:
+    """Whether a value that was given is one that no column holds: NUL in a text, too big a number.
+
+    Some the server refuses, others asyncpg does before it asks.
+    """
+    code = getattr(error.orig, "sqlstate", None) or ""
+    unsent = isinstance(getattr(error.orig, "__cause__", None), asyncpg.DataError)
+    return code in _UNHELD or unsent
+
+
 def _async_url(url: str) -> sa.URL:
     return make_url(url).set(drivername="postgresql+asyncpg")
 
@@ -83,12 +104,25 @@ def plain_url(url: str) -> str:
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def make_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
+def _given_up_after(idle_seconds: float) -> dict[str, dict[str, str]]:
+    """For asyncpg: what the server is told of the connection."""
+    return {"server_settings": {_IDLE: _milliseconds(idle_seconds)}}
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f}"
+
+
+def make_engine(
+    url: str, *, pool_size: int = 10, idle_seconds: float = _IDLE_SECONDS
+) -> AsyncEngine:
     """Make an engine; it connects when it is first used.
 
     Args:
         url: ``postgresql://…`` or ``postgresql+asyncpg://…``; ``?host=/directory`` for a socket.
         pool_size: connections kept; as many again are opened for a moment's need.
+        idle_seconds: after which a transaction in which nothing is asked is given up, with its
+            connection.
     """
     return create_async_engine(
         _async_url(url),
@@ -98,6 +132,7 @@ def make_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
         pool_pre_ping=True,
         # The models keep addresses as text, as the wire formats do.
         native_inet_types=False,
+        connect_args=_given_up_after(idle_seconds),
     )
 
 
@@ -137,13 +172,25 @@ async def migrate(url: str) -> None:
 
     Any number of starters may call it at the same time: the first one works, the others wait.
     """
-    engine = create_async_engine(_async_url(url), poolclass=NullPool)
+    engine = create_async_engine(
+        _async_url(url), poolclass=NullPool, connect_args=_given_up_after(_IDLE_SECONDS)
+    )
     try:
         async with engine.begin() as connection:
             await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             await connection.run_sync(_upgrade)
     finally:
         await engine.dispose()
+
+
+async def wait_outside(session: AsyncSession) -> None:
+    """Let a transaction idle, and keep its locks, for as long as an outside system may take.
+
+    Args:
+        session: the transaction; the next one of its connection is as short as any.
+    """
+    milliseconds = _milliseconds(_OUTSIDE_SECONDS)
+    await session.exec(select(sa.func.set_config(_IDLE, milliseconds, True)))
 
 
 async def notify(session: AsyncSession, channel: str) -> None:

@@ -17,6 +17,12 @@
     ├── UnknownWave        there is no wave of this name
     ├── BadWave            a wave cannot be started so, or not be changed now
     ├── BadCondition       a discovery rule's condition or name cannot be computed
+    ├── BadRule            a discovery rule is wrong; all problems, each with its field
+    ├── NameOfOperator     the site file names a rule that was made by hand
+    ├── OfSiteFile         the site file owns a rule that was to be changed by hand
+    ├── RuleExists         there is a discovery rule of this name already
+    ├── RuleFailed         a rule takes a host, and cannot provision it
+    ├── UnknownRule        there is no discovery rule of this name
     └── SiteFileError      a site file is wrong; all problems, each with its line
 
 Errors of outside systems have a tree of their own in ``integrations/errors.py``; these never come
@@ -25,25 +31,32 @@ from outside and are never worth a retry.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 __all__ = [
     "AddressTaken",
     "BadCondition",
     "BadPerson",
+    "BadRule",
     "BadWave",
     "BuildOpen",
     "Forbidden",
     "InventoryError",
     "MacClaimed",
+    "NameOfOperator",
     "NameTaken",
     "NotAdmitted",
     "NotReady",
     "NotSignedIn",
+    "OfSiteFile",
+    "RuleExists",
+    "RuleFailed",
     "UnknownBmc",
     "UnknownGroup",
     "UnknownHost",
     "UnknownPerson",
+    "UnknownRule",
     "UnknownSite",
     "UnknownWave",
 ]
@@ -204,3 +217,66 @@ class UnknownWave(InventoryError):
 
 class BadWave(InventoryError):
     """A wave cannot be started so, or cannot be changed as it is now."""
+
+
+class BadRule(InventoryError):
+    """A discovery rule cannot be kept as it is.
+
+    Args:
+        rule: its name.
+        problems: field and sentence of each.
+    """
+
+    def __init__(self, rule: str, problems: Sequence[tuple[str, str]]) -> None:
+        self.rule = rule
+        self.problems = tuple(problems)
+        lines = (f"discovery rule {rule}, {what}: {said}" for what, said in problems)
+        super().__init__("\n".join(lines))
+
+
+class NameOfOperator(InventoryError):
+    """A site file names a discovery rule that was made by hand."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the discovery rule {name!r} of the site file has the name of one that was made by "
+            "hand; nothing was applied. Give it another name in the file, or take the other away: "
+            f'rackrise rules remove "{name}"'
+        )
+
+
+class OfSiteFile(InventoryError):
+    """A discovery rule belongs to the site file."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the discovery rule {name!r} comes from the site file: edit it there (enabled = false "
+            "takes it out of use), then rackrise site apply"
+        )
+
+
+class RuleExists(InventoryError):
+    """Another discovery rule has the name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is a discovery rule {name!r} already; choose another name")
+
+
+class RuleFailed(InventoryError):
+    """A discovery rule takes a host, and the host cannot be provisioned by it."""
+
+    def __init__(self, rule: str, error: InventoryError) -> None:
+        self.rule = rule
+        told = str(error)
+        super().__init__(
+            told if isinstance(error, BadCondition) else f"discovery rule {rule}: {told}"
+        )
+
+
+class UnknownRule(InventoryError):
+    """There is no discovery rule of this name."""
+
+    def __init__(self, name: str, others: list[str]) -> None:
+        super().__init__(
+            f"there is no discovery rule {name!r}; there are: {', '.join(others) or 'none'}"
+        )

@@ -15,7 +15,6 @@ __all__ = [
     "ForbiddenTransition",
     "HostState",
     "Transition",
-    "diagram",
     "next_state",
 ]
 
@@ -183,27 +182,3 @@ def next_state(state: HostState, event: Event, *, held_from: HostState | None = 
         return _NEXT[state, event]
     except KeyError:
         raise ForbiddenTransition(state, event) from None
-
-
-def diagram() -> str:
-    """The table as a Mermaid state diagram, for the documentation.
-
-    ``HOLD``, ``RETRY``, ``CANCEL`` and ``DECOMMISSION`` leave from nearly everywhere: drawn, they
-    would hide the way, so they are said in a note beside it.
-    """
-    ends = {
-        Event.HOLD: HostState.HELD,
-        Event.CANCEL: HostState.CANCELLING,
-        Event.DECOMMISSION: HostState.DECOMMISSIONING,
-    }
-    lines = ["stateDiagram-v2", f"    [*] --> {HostState.DISCOVERED}: {Event.FACTS}"]
-    lines += [
-        f"    {one.source} --> {one.target}: {one.event}"
-        for one in TRANSITIONS
-        if one.event not in ends and one.event is not Event.RETRY
-    ]
-    for event, target in ends.items():
-        sources = ", ".join(one.source for one in TRANSITIONS if one.event is event)
-        lines.append(f"    note right of {target}: {event} from {sources}")
-    lines.append(f"    note left of {HostState.HELD}: {Event.RETRY} goes back to where it was held")
-    return "\n".join(lines) + "\n"

@@ -17,7 +17,7 @@ from inventory.errors import Forbidden, UnknownHost
 from inventory.models import Door, Host, HostGroup, Role, Site
 from inventory.scope import Scope
 
-__all__ = ["Actor", "in_scope", "own_host", "require", "require_group"]
+__all__ = ["Actor", "in_scope", "own_groups", "own_host", "require", "require_group"]
 
 _ORDER = tuple(Role)
 
@@ -104,3 +104,10 @@ def require_group(actor: Actor, group: str) -> None:
     if actor.scope.host_groups and group not in actor.scope.host_groups:
         allowed = ", ".join(sorted(actor.scope.host_groups))
         raise Forbidden(actor.name, f"they may provision {allowed} only, not {group}")
+
+
+async def own_groups(session: AsyncSession, actor: Actor) -> list[str]:
+    """The host groups that somebody may make hosts into, by name."""
+    found = await session.exec(select(HostGroup.name).order_by(HostGroup.name))
+    limited = actor.scope.host_groups
+    return [one for one in found if not limited or one in limited]

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from sqlmodel import SQLModel, col, select
 
 from inventory.database import AsyncSession
+from inventory.errors import NameOfOperator
 from inventory.models import (
     Bmc,
     Candlepin,
@@ -17,6 +18,7 @@ from inventory.models import (
     HostGroup,
     HostOverride,
     InstallTree,
+    ManagedBy,
     OperatingSystem,
     Proxy,
     Pulp,
@@ -116,6 +118,9 @@ async def apply_site(session: AsyncSession, file: SiteFile) -> list[Change]:
 
     Returns:
         One entry for each element, in the order of the tables.
+
+    Raises:
+        NameOfOperator: a discovery rule has the name of one that was made by hand.
     """
     site, change = await _put(session, "site", Site, file.site.model_dump(mode="json"))
     changes = [change]
@@ -148,6 +153,8 @@ async def _put(
         session.add(row)
         await session.flush()
         return row, Change(ChangeKind.CREATED, what, name)
+    if isinstance(row, DiscoveryRule) and row.managed_by is ManagedBy.OPERATOR:
+        raise NameOfOperator(name)
     changed = {key: value for key, value in values.items() if getattr(row, key) != value}
     detail = ", ".join(_told(row, key, value) for key, value in changed.items())
     for key, value in changed.items():

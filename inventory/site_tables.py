@@ -11,6 +11,7 @@ from cryptography.x509 import load_pem_x509_certificates
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from inventory.models import LOADERS, AfterBuild, OnFailure
+from inventory.rule_draft import RuleDraft
 
 __all__ = [
     "BmcTable",
@@ -147,13 +148,18 @@ class SubnetTable(_Table):
 
     name: Name
     network: IPv4Network
+    """With its length: ``192.0.2.0/24``."""
     range_from: IPv4Address
     range_to: IPv4Address
+    """Last address that provisioned hosts may get."""
     dynamic_from: IPv4Address | None = None
     """First address that the DHCP server gives away for a time; only checked, not kept."""
     dynamic_to: IPv4Address | None = None
+    """Last address that the DHCP server gives away for a time."""
     gateway: IPv4Address | None = None
+    """The router, for people to see: hosts hear of it from the DHCP server."""
     name_servers: tuple[IPv4Address, ...] = ()
+    """Resolvers, for people to see: hosts hear of them from the DHCP server."""
     boot_server: IPv4Address
     boot_port: Port = 69
     filenames: dict[Annotated[str, AfterValidator(_loader)], str] = Field(default_factory=dict)
@@ -175,6 +181,7 @@ class PulpTable(_Table):
 
     name: Name
     url: Url
+    """Without the path of its API."""
     api_root: str = "/pulp/api/v3/"
     ca: str | None = None
     credentials: Name
@@ -190,6 +197,7 @@ class InstallTreeTable(_Table):
     base_path: Annotated[str, Field(pattern=r"^[^/\s]+(/[^/\s]+)*$")] | None = None
     remote: Url | None = None
     architecture: str = "x86_64"
+    """As its ``.treeinfo`` calls it."""
     variant: str | None = None
 
     @model_validator(mode="after")
@@ -234,12 +242,17 @@ class HostGroupTable(_Table):
     subnet: Name
     domain: Name
     loader: Annotated[str, AfterValidator(_loader)] = "PXELinux"
+    """What its hosts boot: ``PXELinux``, ``PXEGrub2`` or ``iPXE``."""
     root_password_hash: Annotated[str, AfterValidator(_password_hash)]
     packages: tuple[str, ...] = ()
+    """Lines of the kickstart's ``%packages``: packages, ``@groups``, ``-exclusions``."""
     kernel_options: str = ""
     kickstart_template: str = "kickstart.ks.j2"
+    """Name of a template in ``templates/``."""
     after_build: AfterBuild = AfterBuild.LOCAL_BOOT
+    """What an installed host finds on the boot server: an order to boot its disk, or nothing."""
     on_failure: OnFailure = OnFailure.HOLD
+    """What becomes of a host whose inception fails: it is held, or given up and undone."""
     candlepin: Name | None = None
     owner: CandlepinName | None = None
     activation_key: CandlepinName | None = None
@@ -250,6 +263,7 @@ class HostGroupTable(_Table):
     install_minutes: Minutes = 60
     first_boot_minutes: Minutes = 30
     parameters: dict[str, Any] = Field(default_factory=dict)
+    """Of the kickstart, and of Puppet where the group has one."""
 
     @model_validator(mode="after")
     def _registration_is_complete(self) -> Self:
@@ -278,20 +292,15 @@ class HostTable(_Table):
 
     name: Annotated[str, AfterValidator(_domain)]
     classes: Classes = Field(default_factory=dict)
+    """Puppet's classes; single keys of the group's are changed."""
     parameters: dict[str, Any] = Field(default_factory=dict)
+    """Single parameters, in the group's place."""
     environment: Environment | None = None
+    """Puppet's, in the group's place."""
 
 
-class DiscoveryRuleTable(_Table):
+class DiscoveryRuleTable(RuleDraft):
     """``[[discovery_rule]]``."""
-
-    name: Name
-    priority: int = 100
-    condition: str
-    host_group: Name
-    host_name: str
-    host_limit: Annotated[int, Field(ge=0)] = 0
-    enabled: bool = True
 
 
 class SiteFile(_Table):

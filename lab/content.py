@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
 from lab.authority import ClientCertificate
 from lab.candlepin import CREDENTIALS, OAUTH_KEY, OAUTH_SECRET
@@ -107,15 +108,14 @@ async def fill_pulp(
         inside=inside,
         RACKRISE_PULP_PASSWORD=password,
     )
-    said = await rackrise("content", "sync", environment=environment, inside=inside)
-    name = said.removeprefix("started as ").partition(";")[0]
-    chosen = FlowRunFilter(name=FlowRunFilterName(any_=[name]))
-    async with PrefectClient(api_url) as client:
+    said = await rackrise("content", "sync", "--json", environment=environment, inside=inside)
+    started = UUID(json.loads(said)["flow_run_id"])
+    async with PrefectClient(api_url, auth_string=environment["PREFECT_API_AUTH_STRING"]) as client:
 
         async def ended() -> bool:
-            (run,) = await client.read_flow_runs(flow_run_filter=chosen)
+            run = await client.read_flow_run(started)
             if run.state is not None and run.state.is_final() and not run.state.is_completed():
-                raise RuntimeError(f"{name} is {run.state.name}: {run.state.message}")
+                raise RuntimeError(f"{run.name} is {run.state.name}: {run.state.message}")
             return run.state is not None and run.state.is_completed()
 
         await until(ended, what="Pulp has the tree", deadline=_SYNC_SECONDS, every=0.2)

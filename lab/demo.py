@@ -22,6 +22,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from deployments.guarding import USER
 from deployments.up import Up, up
 from integrations.pulp import PulpSettings
 from inventory.database import Sessions, make_engine, make_sessions
@@ -165,7 +166,8 @@ async def demo(options: Options, console: Console) -> int:
         sessions = make_sessions(engine)
         powered = time.monotonic()
         console.print(
-            f"Up after {powered - started:.0f} s. Prefect's console: {here.prefect_url}\n"
+            f"Up after {powered - started:.0f} s. Prefect's console: {here.prefect_url}, "
+            f"user {USER}, password in {here.prefect_key}\n"
             "Switching the hosts on.",
             soft_wrap=True,
         )

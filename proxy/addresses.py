@@ -58,6 +58,15 @@ class FreeAddresses:
         async with self._locks[subnet.network]:
             return await self._find(subnet, mac, first, last)
 
+    async def give_back(self, subnet: DhcpSubnet, mac: str) -> None:
+        """Forget what an interface was given in a subnet: it does not need it."""
+        async with self._locks[subnet.network]:
+            self._held = {
+                ip: hold
+                for ip, hold in self._held.items()
+                if hold.holder != mac or ip not in subnet.network
+            }
+
     async def _find(
         self, subnet: DhcpSubnet, mac: str | None, first: IPv4Address, last: IPv4Address
     ) -> IPv4Address | None:

@@ -76,6 +76,12 @@ def router(dhcp: DhcpServer, free: FreeAddresses, log: Log) -> APIRouter:
         ip = await free.find(subnet, mac, first, last)
         return as_json({"ip": None if ip is None else str(ip)})
 
+    @routes.delete("/dhcp/{net}/unused_ip")
+    async def give_back(net: str, request: Request) -> Response:
+        # Ours: upstream holds what it was asked for until its time is up.
+        await free.give_back(await subnet_of(net), mac_address(request.query_params.get("mac", "")))
+        return done()
+
     @routes.get("/dhcp/{net}/mac/{mac}")
     async def by_mac(net: str, mac: str) -> Response:
         subnet = await subnet_of(net)

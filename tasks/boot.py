@@ -194,7 +194,7 @@ def boot_config_keeper(proxy: Proxy, subnet: Subnet) -> BootConfigKeeper:
     )
 
 
-@task(**step("Write the boot configuration (9, 10)"))
+@task(**step("Write the boot configuration", 9, 10))
 async def write_boot_configs(company: Company) -> Company:
     """Issue the build's token and write the configuration that starts the installer with it."""
     trees = Trees()
@@ -213,7 +213,7 @@ async def _write(context: BuildContext, trees: Trees) -> Seen:
     return Seen(await ensure(context.build.id, keeper, config))
 
 
-@task(**step("Fetch kernel and initrd (11)"))
+@task(**step("Fetch kernel and initrd", 11))
 async def fetch_boot_files(company: Company) -> Company:
     """Have the boot server hold kernel and initrd, whole, before any host may ask for them."""
     trees, stores = Trees(), _Stores()
@@ -269,7 +269,7 @@ async def _rely_on(
             )
 
 
-@task(**step("End network installation (28, 29)"))
+@task(**step("End network installation", 28, 29))
 async def end_network_installation(company: Company) -> Company:
     """Send the host to its own disk, or leave it to the default, as its group wants."""
     going = await each(company, (28, 29), _end)

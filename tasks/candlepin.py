@@ -351,7 +351,7 @@ async def stale_consumers(context: BuildContext) -> list[tuple[CandlepinRow, Reg
     return list(found.values())
 
 
-@task(**step("Look at the consumers (23)"))
+@task(**step("Look at the consumers", 23))
 async def look_at_consumers(company: Company) -> Company:
     """Read back what has registered; who has not yet does so at its first boot."""
     async with means().sessions() as session:
@@ -380,7 +380,7 @@ async def _look(context: BuildContext) -> None:
         )
 
 
-@task(**step("Check the consumer (23)"))
+@task(**step("Check the consumer", 23))
 async def check_consumers(company: Company) -> Company:
     """Make sure that Candlepin has each host, as what its group says."""
     return await each(company, (_ARROW,), _make_sure, always=True)

@@ -22,6 +22,7 @@ from inventory import builds, certificates, effects, steps
 from inventory.arrows import Evidence
 from inventory.certificates import SYSTEM
 from inventory.context import BuildContext, contexts
+from inventory.database import wait_outside
 from inventory.life import HostState
 from inventory.models import Puppet
 from tasks.company import Company, Problem, Seen, each, step
@@ -137,7 +138,7 @@ async def settle_certificates() -> None:
     await _settle(found.values())
 
 
-@task(**step("Look at the certificates (24)"))
+@task(**step("Look at the certificates", 24))
 async def look_at_certificates(company: Company) -> Company:
     """See to the certificates of these hosts at once; one that is not there yet may still come."""
     async with means().sessions() as session:
@@ -191,6 +192,7 @@ async def _clean_former(context: BuildContext, ca: PuppetCa) -> None:
     """Take away what the host was signed before it began to install anew."""
     name = context.host.name
     async with means().sessions.begin() as session:
+        await wait_outside(session)
         # Read again, and kept: another flow may have cleaned it, and the host been signed anew.
         build = await builds.lock_build(session, context.build.id)
         if not build.certificate_stale:
@@ -231,7 +233,7 @@ async def _answer(context: BuildContext, puppet: Puppet, ca: PuppetCa) -> Certif
     return await ca.sign(name)
 
 
-@task(**step("Check the certificate (24)"))
+@task(**step("Check the certificate", 24))
 async def check_certificates(company: Company) -> Company:
     """Make sure that the CA has signed each host, now that it has run its agent."""
     return await each(company, (_ARROW,), _check)

@@ -22,9 +22,10 @@ from pydantic import BaseModel, ConfigDict
 
 from integrations.errors import Conflict, OutsideError, Refused, Unavailable, Unverified
 from inventory import claims, steps
-from inventory.arrows import Evidence, Needs, Phase
+from inventory.arrows import Evidence, Needs, Phase, deed
 from inventory.context import Arrival, BuildContext, arrivals, contexts
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, is_passing, notify
+from tasks import departures
 from tasks.means import means
 
 __all__ = [
@@ -76,14 +77,18 @@ class Company(BaseModel):
         """The builds of its hosts."""
         return [one.build for one in self.travellers]
 
+    @property
+    def hosts(self) -> list[str]:
+        """Their names."""
+        return [one.host for one in self.travellers]
+
     def only(self, builds: set[UUID]) -> Company:
         """The same company without those who are not among ``builds``."""
         staying = tuple(one for one in self.travellers if one.build in builds)
         return self.model_copy(update={"travellers": staying})
 
     def __str__(self) -> str:
-        names = [one.host for one in self.travellers]
-        return names[0] if len(names) == 1 else f"{len(names)} hosts"
+        return self.hosts[0] if len(self.travellers) == 1 else f"{len(self.travellers)} hosts"
 
 
 @dataclass(frozen=True)
@@ -112,14 +117,23 @@ class LostBuild(Exception):
 
 
 class NothingDone(Exception):
-    """A task could do nothing for anybody. Holds each host's own error."""
+    """A task could do nothing for anybody. Holds each host's own error.
 
-    def __init__(self, numbers: tuple[int, ...], failed: dict[Traveller, Exception]) -> None:
+    Its words become the message of the failed run: step, host, reason, and what to do.
+    """
+
+    def __init__(
+        self, numbers: tuple[int, ...], failed: dict[Traveller, Exception], what: str = ""
+    ) -> None:
         self.numbers = numbers
         self.failed = failed
-        first_host, first = next((one.host, error) for one, error in failed.items())
-        others = f" (and {len(failed) - 1} more hosts)" if len(failed) > 1 else ""
-        super().__init__(f"{first_host}: {first}{others}")
+        self.what = deed(numbers) or what or "a step"
+        host, first = next((one.host, error) for one, error in failed.items())
+        more = len(failed) - 1
+        others = f" It failed for {more} more {'hosts' if more > 1 else 'host'}." if more else ""
+        super().__init__(
+            f"{self.what}: failed for {host}: {str(first).rstrip('.')}. {advice(first)}{others}"
+        )
 
     @property
     def passing(self) -> bool:
@@ -157,14 +171,16 @@ RETRY: dict[str, Any] = {
 """How every task is retried: growing, jittered delays, if the error's branch allows it."""
 
 
-def step(name: str) -> dict[str, Any]:
+def step(name: str, *numbers: int) -> dict[str, Any]:
     """The settings of a task that takes a company one step further.
 
     Args:
-        name: what an operator calls it. Its runs are called so too, with their hosts: a timeline
-            shows nothing else.
+        name: what an operator calls it.
+        numbers: the arrows that it carries out. Its runs are called as on the diagram, and with
+            their hosts: a timeline shows nothing else. Without numbers they are called ``name``.
     """
-    return {"name": name, "task_run_name": f"{name} · {{company}}", **RETRY}
+    called = f"{name} ({', '.join(map(str, numbers))})" if numbers else name
+    return {"name": called, "task_run_name": f"{deed(numbers) or called} · {{company}}", **RETRY}
 
 
 def advice(error: Exception) -> str:
@@ -188,6 +204,8 @@ def advice(error: Exception) -> str:
             )
         case Refused():
             return f"Correct what {error.system} at {error.address} refuses; then retry."
+        case LostBuild():
+            return "Nothing: the other run says what becomes of it."
         case _:
             return "This is a fault of Rackrise: see the flow run's log, report it, then retry."
 
@@ -280,8 +298,13 @@ async def _each(
                 )
     _log(numbers, failed)
     staying = ours - lost - {one.build for one in failed}
+    what = runtime.task_run.task_name or ""
     if failed and not staying:
-        raise NothingDone(numbers, failed) from next(iter(failed.values()))
+        raise NothingDone(numbers, failed, what) from next(iter(failed.values()))
+    away = {one: LostBuild("another run has it now") for one in company.travellers} | failed
+    for one, error in away.items():
+        if one.build not in staying:
+            departures.note(one.host, deed(numbers) or what, error)
     await _go_alone(company, set(failed))
     return company.only(staying)
 

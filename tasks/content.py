@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from integrations.errors import Unsupported
 from integrations.pulp import Progress
 from inventory import builds, effects, guard
-from inventory.database import AsyncSession
+from inventory.database import AsyncSession, wait_outside
 from inventory.models import InstallTree, Proxy, Pulp
 from tasks.boot import BOOT_FILE, boot_file_lock, boot_place
 from tasks.company import RETRY, Problem
@@ -180,6 +180,7 @@ async def remove_unneeded_pins(pulp: str) -> int:
         async with m.sessions.begin() as session:
             # Held while Pulp removes it: whoever chooses this pin meanwhile waits, and then finds
             # it missing.
+            await wait_outside(session)
             await guard.take_away(session, pin_lock(row, pin.base_path))
             if not await builds.relies_on_pin(session, pin.base_path, long_ago):
                 await client.unpin(pin.base_path)
@@ -202,6 +203,7 @@ async def remove_unneeded_boot_files(proxy: str) -> int:
     removed = 0
     for key in sorted(keys):
         async with m.sessions.begin() as session:
+            await wait_outside(session)
             await guard.take_away(session, boot_file_lock(place, key))
             left = await effects.unneeded(session, BOOT_FILE, place, key)
             if not left:

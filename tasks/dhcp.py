@@ -93,7 +93,7 @@ def reservation_keeper(context: BuildContext) -> ReservationKeeper:
     return ReservationKeeper(means().proxies.of(proxy), proxy_place(proxy, context.subnet.network))
 
 
-@task(**step("Take a free address (7, 8)"))
+@task(**step("Take a free address", 7, 8))
 async def take_addresses(company: Company) -> Company:
     """Ask the proxy for a free address once and keep it in the inventory before it is used."""
     return await each(company, (7, 8), _take_address)
@@ -154,7 +154,7 @@ async def _free_for(
     return Seen(f"{ip}, {how}; no reservation of another interface holds it")
 
 
-@task(**step("Reserve the address in DHCP (12, 13)"))
+@task(**step("Reserve the address in DHCP", 12, 13))
 async def reserve_in_dhcp(company: Company) -> Company:
     """Reserve exactly this address for exactly this interface, with its boot server and file."""
     return await each(company, (12, 13), _reserve)
@@ -166,7 +166,7 @@ async def _reserve(context: BuildContext) -> Seen:
     return Seen(f"{record.ip} for {record.mac}: {words}")
 
 
-@task(**step("Look for the temporary lease (2)"))
+@task(**step("Look for the temporary lease", 2))
 async def check_discovery_leases(company: Company) -> Company:
     """See the lease with which a host booted the discovery image."""
     return await each_arrival(company, (2,), _discovery_lease, recheck=True)
@@ -183,7 +183,7 @@ async def _discovery_lease(arrival: Arrival) -> Seen:
     return Seen(_words(lease))
 
 
-@task(**step("Look for the lease on the reserved address (18)"))
+@task(**step("Look for the lease on the reserved address", 18))
 async def check_install_leases(company: Company) -> Company:
     """See the lease with which the installer runs."""
     return await each(
@@ -194,7 +194,7 @@ async def check_install_leases(company: Company) -> Company:
     )
 
 
-@task(**step("Look for the lease on the reserved address (30)"))
+@task(**step("Look for the lease on the reserved address", 30))
 async def check_first_boot_leases(company: Company) -> Company:
     """See the lease with which the installed system runs."""
     return await each(company, (30,), lambda context: _reserved_lease(context, CallbackKind.REPORT))

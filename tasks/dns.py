@@ -108,7 +108,7 @@ def _server(text: str) -> NameServer:
     return NameServer(ip_address(parts.hostname or text), parts.port or 53)
 
 
-@task(**step("Create the DNS records (14, 15)"))
+@task(**step("Create the DNS records", 14, 15))
 async def create_dns_records(company: Company) -> Company:
     """Create A and PTR and see both at the authoritative servers."""
     return await each(company, (14, 15), _create)

@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from integrations.errors import OutsideError
 from inventory import builds, hosts
 from inventory.context import BuildContext, contexts
-from inventory.database import AsyncSession, is_passing
+from inventory.database import AsyncSession, is_passing, wait_outside
 from inventory.life import HostState
 from inventory.models import Build, BuildOutcome, Drift, Effect, EffectState, Host
 from tasks.company import Problem
@@ -98,6 +98,7 @@ async def _repaired(context: BuildContext, wanted: Wanted, found: Finding) -> Fi
     try:
         async with means().sessions.begin() as session:
             # Locked while we write, or a build of this host could begin and write meanwhile.
+            await wait_outside(session)
             host = await hosts.lock_host(session, context.host.id)
             if host.state is not HostState.IN_OPERATION:
                 return found  # somebody works on it by now
@@ -180,6 +181,7 @@ async def _leak(
             words = f"a build that is gone has left {keeper.owner(there)}"
             if repairs is not None:
                 async with repairs, m.sessions.begin() as session:
+                    await wait_outside(session)
                     build = await session.get_one(Build, last.build_id)
                     await hosts.lock_host(session, build.host_id)
                     if await builds.current_build(session, build.host_id) is not None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from prefect import task
 from pydantic import ValidationError
 
-from inventory import builds, callbacks, hosts, orders, rules, steps
+from inventory import builds, callbacks, hosts, steps
 from inventory.arrows import PROFILED
 from inventory.context import Arrival, BuildContext
-from inventory.errors import InventoryError
+from inventory.errors import RuleFailed
 from inventory.life import Event, HostState
-from inventory.models import BuildOutcome, Callback, CallbackKind, Facts, HostGroup
+from inventory.models import BuildOutcome, Callback, CallbackKind
 from inventory.reports import FirstReport
+from inventory.rule_orders import weigh
 from tasks.company import Company, Problem, Seen, each, each_arrival, step
 from tasks.means import means
 
@@ -20,29 +21,21 @@ __all__ = ["judge_first_boot", "weigh_rules"]
 
 @task(**step("Weigh the discovery rules (5)"))
 async def weigh_rules(company: Company) -> Company:
-    """Let the first rule that matches a host's facts ask for its provisioning."""
+    """Let the first rule that takes a host and has room ask for its provisioning, or recommend it.
+
+    A rule with windows leaves the host to the flow ``auto-provision``.
+    """
     return await each_arrival(company, (), _weigh)
 
 
 async def _weigh(arrival: Arrival) -> Seen:
     m = means()
-    async with m.sessions.begin() as session:
-        host = await hosts.lock_host(session, arrival.host.id)
-        if host.state is not HostState.DISCOVERED:
-            return Seen(f"the host is {host.state}; rules are for discovered hosts")
-        facts = await session.get(Facts, (host.id, "discovery"))
-        values = facts.values if facts else {}
-        rule = await rules.choose(session, host, values)
-        if rule is None:
-            return Seen("no discovery rule takes the host; it awaits orders")
-        group = await session.get_one(HostGroup, rule.host_group_id)
-        try:
-            name = rules.host_short_name(rule, values, arrival.interface.mac, host.id)
-            asked_by = f"discovery rule {rule.name}"
-            await orders.provision(session, host, group, name=name, asked_by=asked_by, at=m.clock())
-        except InventoryError as error:
-            raise Problem(str(error), "Correct the rule in the site file; then retry.") from error
-    return Seen(f"rule {rule.name} takes the host for {group.name} as {name}")
+    try:
+        async with m.sessions.begin() as session:
+            return Seen((await weigh(session, arrival.host.id, at=m.clock())).words)
+    except RuleFailed as error:
+        advice = "Correct the rule, in the site file or with rackrise rules change; then retry."
+        raise Problem(str(error), advice) from error
 
 
 @task(**step("Judge the first report (30)"))

@@ -130,6 +130,8 @@ class Means:
     """Whether nobody can have taken this worker for dead; asked right before each write outside."""
     deadlines: Deadlines = Deadlines()
     clock: Callable[[], datetime] = now
+    console_url: str = ""
+    """Of Rackrise's console, to which runs link; empty: there is none."""
 
 
 _MEANS: ContextVar[Means] = ContextVar("means")

@@ -41,7 +41,7 @@ async def _power_of(interface: Interface) -> Power | None:
     return power_for(await power_settings(bmc)) if bmc is not None else None
 
 
-@task(**step("See that the host has power (1)"))
+@task(**step("See that the host has power", 1))
 async def see_power(company: Company) -> Company:
     """Read the power state where a BMC is known; else the host's own facts must do."""
     return await each_arrival(company, (1,), _see_power, recheck=True)
@@ -60,7 +60,7 @@ async def _see_power(arrival: Arrival) -> Seen:
     return Seen(f"it sent facts, so it has power; its BMC says {state}", Evidence.IMPLIED)
 
 
-@task(**step("Order the reboot (16, 17)"))
+@task(**step("Order the reboot", 16, 17))
 async def order_reboot(company: Company) -> Company:
     """Restart the host into its installer; everything before must have been verified."""
     return await each(company, (16, 17), _reboot)

@@ -33,7 +33,7 @@ _FIRST_LOOK = timedelta(days=1)
 _ADVICE = "See the manifests and the host's log, let the agent run again; then retry."
 
 
-@task(**step("Judge Puppet's first report (33, 34)"))
+@task(**step("Judge Puppet's first report", 33, 34))
 async def judge_puppet(company: Company) -> Company:
     """Say whether Puppet has made the host what it is to be."""
     return await each(company, (33, 34), _judge)

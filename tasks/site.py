@@ -11,7 +11,7 @@ from integrations.bootfiles import default_paths
 from integrations.errors import Unverified
 from integrations.records import Loader
 from integrations.tftp import tftp_read
-from inventory.database import AsyncSession
+from inventory.database import Sessions
 from inventory.models import Proxy, Subnet
 from tasks.means import Proxies
 from templates.models import DiscoveryInput
@@ -27,7 +27,7 @@ _MOST = 64 * 1024
 _SECONDS = 5.0
 
 
-async def write_defaults(session: AsyncSession, proxies: Proxies) -> list[str]:
+async def write_defaults(sessions: Sessions, proxies: Proxies) -> list[str]:
     """Write what machines without a configuration of their own boot, for every loader.
 
     Returns:
@@ -36,14 +36,16 @@ async def write_defaults(session: AsyncSession, proxies: Proxies) -> list[str]:
     Raises:
         OutsideError: a proxy refuses it, or the boot server serves something else afterwards.
     """
-    rows = await session.exec(
-        select(Subnet, Proxy)
-        .join(Proxy, col(Proxy.id) == col(Subnet.tftp_proxy_id))
-        .order_by(Subnet.name)
-    )
+    async with sessions() as session:
+        rows = await session.exec(
+            select(Subnet, Proxy)
+            .join(Proxy, col(Proxy.id) == col(Subnet.tftp_proxy_id))
+            .order_by(Subnet.name)
+        )
+        served = rows.all()
     done: list[str] = []
     seen: set[str] = set()
-    for subnet, proxy in rows.all():
+    for subnet, proxy in served:
         if proxy.url in seen:
             continue
         seen.add(proxy.url)

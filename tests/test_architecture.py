@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "lab": tuple(PRODUCT),
     "cli": (*PRODUCT, "lab"),
     "benchmarks": (*PRODUCT, "lab"),
+    "docs": (*PRODUCT, "cli"),
 }
 """What each room may import beside itself."""
 

@@ -12,6 +12,7 @@ import pytest
 
 from integrations.power.settings import POWER_SETTINGS
 from inventory.arrows import ARROWS
+from inventory.machines import Machine
 from inventory.models import DiscoveryRule
 from inventory.rules import matches
 from inventory.sitefile import read_site_file
@@ -25,8 +26,15 @@ DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 def test_the_example_of_a_site_is_valid() -> None:
     site = read_site_file(EXAMPLES / "site.toml")
     (rule,) = site.discovery_rule
-    facts = {"memorysize_mb": "16384.0", "manufacturer": "Dell Inc."}
-    assert matches(DiscoveryRule(**rule.model_dump(exclude={"host_group"}), host_group_id=1), facts)
+    facts = {
+        "memorysize_mb": "64206.0",
+        "processorcount": "32",
+        "blockdevice_sda_size": "480103981056",
+        "manufacturer": "Dell Inc.",
+    }
+    row = DiscoveryRule(**rule.model_dump(exclude={"host_group"}), host_group_id=1)
+    assert matches(row, Machine(facts))
+    assert not matches(row, Machine({**facts, "memorysize_mb": "2048.0"}))
     (bmc,) = site.bmc
     secrets = {"user": "admin", "password": "secret"}
     POWER_SETTINGS.validate_python({**bmc.settings, "kind": bmc.kind, **secrets})

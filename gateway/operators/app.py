@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DBAPIError
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
@@ -16,36 +19,48 @@ from gateway.operators.api.audit import audit_routes
 from gateway.operators.api.events import events_routes
 from gateway.operators.api.hosts import host_routes
 from gateway.operators.api.people import people_routes
+from gateway.operators.api.rules import rule_routes
 from gateway.operators.api.site import site_routes
+from gateway.operators.api.webhooks import webhook_routes
 from gateway.operators.console.app import add_console, answer
 from gateway.operators.context import Operators
 from gateway.operators.headers import Guarded
 from gateway.operators.sessions import asking, bearer
 from gateway.operators.throttle import Throttle
 from gateway.settings import GatewaySettings
-from inventory.database import Sessions
+from inventory.database import Sessions, cannot_hold
 from inventory.errors import (
     BadPerson,
+    BadRule,
     Forbidden,
     InventoryError,
     NotSignedIn,
     UnknownGroup,
     UnknownHost,
     UnknownPerson,
+    UnknownRule,
 )
 from inventory.models import now
 from inventory.scope import Scope
+from inventory.webhooks import BadWebhook, UnknownWebhook
 
 __all__ = ["api_document", "create_operators_app"]
 
+log = logging.getLogger(__name__)
+
 API = "/api/v1"
+_UNHELD = "a text has a character that no text may have, or a number is too big"
 _STATUS: dict[type[InventoryError], int] = {
     NotSignedIn: 401,
     Forbidden: 403,
     UnknownGroup: 404,
     UnknownHost: 404,
     UnknownPerson: 404,
+    UnknownRule: 404,
+    UnknownWebhook: 404,
     BadPerson: 422,
+    BadRule: 422,
+    BadWebhook: 422,
 }
 """What is not here is 409: what is asked for does not go with what is there."""
 
@@ -91,7 +106,14 @@ def _app(gateway: Operators) -> FastAPI:
     app.state.operators = gateway
     answer_errors(app, answer(gateway))
     _answer_refusals(app, answer(gateway))
-    for routes in (host_routes, site_routes, people_routes, audit_routes):
+    for routes in (
+        host_routes,
+        rule_routes,
+        site_routes,
+        people_routes,
+        webhook_routes,
+        audit_routes,
+    ):
         app.include_router(routes(gateway), prefix=API)
 
     app.include_router(events_routes(gateway, gateway.hub, _scope_of), prefix=API)
@@ -118,6 +140,16 @@ def _refusing(status: int, answer: Answer) -> Callable[[Request, Exception], Awa
 def _answer_refusals(app: FastAPI, answer: Answer) -> None:
     for kind, status in _STATUS.items():
         app.exception_handler(kind)(_refusing(status, answer))
+
+    known = app.exception_handlers[DBAPIError]
+    elsewhere = cast(Callable[[Request, Exception], Awaitable[Response]], known)
+
+    @app.exception_handler(DBAPIError)
+    async def unheld(request: Request, error: DBAPIError) -> Response:
+        if not cannot_hold(error):
+            return await elsewhere(request, error)
+        log.warning("%s %s: %s", request.method, request.url.path, error.orig)
+        return answer(request, 422, _UNHELD)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

@@ -41,6 +41,8 @@ class Feature(_Answer):
     https_enabled: bool = False
     capabilities: tuple[str, ...] = ()
     settings: Mapping[str, JsonValue] = Field(default_factory=dict)
+    reason: str = ""
+    """Why one that has failed does not work; only our own proxy says so."""
 
     @property
     def running(self) -> bool:

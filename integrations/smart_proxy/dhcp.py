@@ -101,6 +101,19 @@ class DhcpCalls:
             raise self._wire.unverified(operation, f"{address} is outside of what was asked for")
         return address
 
+    async def give_back_ip(self, net: IPv4Network, mac: str) -> None:
+        """Say that an interface does not need the free addresses that it was given.
+
+        Raises:
+            Unsupported: an upstream proxy holds them back until their time is up.
+        """
+        await self._wire.ask(
+            "DELETE",
+            f"/dhcp/{net.network_address}/unused_ip",
+            operation=f"give back the free address of {mac} in {net}",
+            query={"mac": normal_mac(mac)},
+        )
+
     async def reservation_by_mac(self, net: IPv4Network, mac: str) -> Reservation | None:
         """The reservation of one interface; None: there is none."""
         answer = await self._wire.find(

@@ -22,8 +22,10 @@ __all__ = [
     "HostGroup",
     "HostOverride",
     "InstallTree",
+    "ManagedBy",
     "OnFailure",
     "OperatingSystem",
+    "ProvisionWhen",
     "Proxy",
     "Pulp",
     "Puppet",
@@ -228,6 +230,23 @@ class HostGroup(SQLModel, table=True):
     parameters: dict[str, Any] = json(default_factory=dict)
 
 
+class ProvisionWhen(StrEnum):
+    """When a host that a rule takes is provisioned."""
+
+    AT_ONCE = "at_once"
+    IN_WINDOW = "in_window"
+    """By the flow ``auto-provision``, while one of the rule's windows is open."""
+    WHEN_ASKED = "when_asked"
+    """The rule only recommends."""
+
+
+class ManagedBy(StrEnum):
+    """Who may change a rule."""
+
+    SITE_FILE = "site file"
+    OPERATOR = "operator"
+
+
 class DiscoveryRule(SQLModel, table=True):
     """Which discovered hosts are provisioned without being asked for one by one."""
 
@@ -236,13 +255,19 @@ class DiscoveryRule(SQLModel, table=True):
     priority: int = 100
     """Lower is weighed first."""
     condition: str
-    """Jinja2 expression over ``facts``, true for hosts that the rule takes."""
+    """Jinja2 expression over a machine, true for hosts that the rule takes."""
     host_group_id: int = Field(foreign_key="hostgroup.id")
     host_name: str
-    """Jinja2 template of the short name, over ``facts``, ``mac`` and ``number``."""
+    """Jinja2 template of the short name, over a machine and ``number``."""
     host_limit: int = 0
     """At most so many hosts; 0: no limit."""
     enabled: bool = True
+    provision: ProvisionWhen = word(ProvisionWhen, default=ProvisionWhen.AT_ONCE)
+    windows: list[str] = json(default_factory=list)
+    """Such as ``mon-fri 22:00-05:00``; ``inventory.windows`` reads them."""
+    time_zone: str = "UTC"
+    """In which the windows are."""
+    managed_by: ManagedBy = word(ManagedBy, default=ManagedBy.SITE_FILE)
 
 
 class HostOverride(SQLModel, table=True):

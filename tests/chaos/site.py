@@ -33,19 +33,10 @@ from inventory.arrows import Phase
 from inventory.due import due, settle_callbacks
 from inventory.models import (
     Build,
-    Callback,
     Claim,
-    Consumer,
-    Effect,
-    Facts,
     Host,
     HostGroup,
-    Interface,
-    Profile,
-    ProfileChange,
     Puppet,
-    ReportedRepository,
-    Step,
     Subnet,
     WorkerLease,
     now,
@@ -56,7 +47,7 @@ from lab.doubles.candlepin_state import State
 from lab.doubles.puppet import PuppetDouble
 from proxy.app import in_process
 from tasks import boot, dns
-from tasks.means import Means, use
+from tasks.means import Admission, Means, use
 from tests.chaos.faults import FaultySessions, FaultyTransport, Injector, Killed, faulty_look
 from tests.flows.bench import Bench
 from tests.integrations.puppet.sites import DOUBLE
@@ -74,10 +65,6 @@ FLOWS: dict[Phase, Flow[Any, Any]] = {
     Phase.CANCEL: cancel,
     Phase.DECOMMISSION: decommission,
 }
-_OF_HOSTS: tuple[type[SQLModel], ...] = (
-    *(Callback, Claim, Effect, Step, Consumer, Profile, ProfileChange, ReportedRepository),
-    *(Facts, Interface, Build, Host, WorkerLease),
-)
 _TURNS = 30
 _HOUR = timedelta(hours=1)
 
@@ -102,6 +89,16 @@ class _Proxy:
 
 async def _at_once(_: float) -> None:
     """Instead of a pause between two reads of a read-back."""
+
+
+def _of_hosts() -> list[sa.Table]:
+    """All tables that tell of hosts and workers, those that point at others first."""
+    tables = SQLModel.metadata.sorted_tables
+    told = {"host", "workerlease"}
+    for table in tables:
+        if any(key.column.table.name in told for key in table.foreign_keys):
+            told.add(table.name)
+    return [table for table in reversed(tables) if table.name in told]
 
 
 @dataclass
@@ -129,7 +126,7 @@ class ChaosSite:
         self.living.clear()
         bench = self.bench
         async with bench.database.sessions.begin() as session:
-            for table in _OF_HOSTS:
+            for table in _of_hosts():
                 await session.exec(sa.delete(table))
             puppet = (await session.exec(select(Puppet.id))).first() if full else None
             candlepin = (await session.exec(select(CandlepinRow.id))).first() if full else None
@@ -209,32 +206,35 @@ class ChaosSite:
         return sum(count - 1 for many in (reserved, named) for count in many.values())
 
     def __post_init__(self) -> None:
-        # Made once: each brings a TLS context with it, which takes longer than a walk.
-        self._proxy = SmartProxy(
-            SmartProxySettings(url="http://proxy.test"),
-            transport=self._faulty(_Logged(self), "proxy"),
-            sleep=_at_once,
-        )
+        self._to_proxy = self._faulty(_Logged(self), "proxy")
         candlepin = httpx.ASGITransport(self.candlepin.app)
-        settings = self.candlepin.settings()
-        self._candlepin = Candlepin(settings, transport=self._faulty(candlepin, "Candlepin"))
-        self._operator = Candlepin(settings, transport=candlepin)
+        self._to_candlepin = self._faulty(candlepin, "Candlepin")
+        self._operator = Candlepin(self.candlepin.settings(), transport=candlepin)
         puppet = httpx.ASGITransport(self.puppet.app)
-        self._ca = PuppetCa(DOUBLE, transport=self._faulty(puppet, "Puppet CA"))
+        self._to_ca = self._faulty(puppet, "Puppet CA")
         self._agent = httpx.AsyncClient(transport=puppet, base_url=DOUBLE.url)
 
     def _faulty(self, inner: httpx.AsyncBaseTransport, system: str) -> FaultyTransport:
         return FaultyTransport(inner, system, lambda: self.injector)
 
     def means(self, worker: str, alive: Worker) -> Means:
-        """What the tasks of one worker work with."""
+        """What the tasks of one worker work with.
+
+        Clients and gates are its own, as those of a process are: with shared ones a worker that is
+        stopped would hold their locks against whoever overtakes it, and wait for that one.
+        """
         sessions = FaultySessions(self.bench.database.sessions, lambda: self.injector)
+        proxy = SmartProxy(
+            SmartProxySettings(url="http://proxy.test"), transport=self._to_proxy, sleep=_at_once
+        )
+        candlepin = Candlepin(self.candlepin.settings(), transport=self._to_candlepin)
         return replace(
             self.bench.means,
             sessions=sessions,  # type: ignore[arg-type]
-            proxies=_Proxy(self._proxy),
-            candlepins=_One(self._candlepin),
-            puppets=_One(self._ca),
+            proxies=_Proxy(proxy),
+            candlepins=_One(candlepin),
+            puppets=_One(PuppetCa(DOUBLE, transport=self._to_ca)),
+            admission=Admission(),
             worker=worker,
             lease_holds=lambda: alive.alive,
             clock=lambda: now() + self.injector.skew,

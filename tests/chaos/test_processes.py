@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -117,6 +117,52 @@ async def test_a_worker_that_was_stopped_and_wakes_up_writes_nothing_more(
         after = bench.dns.updates, bench.dhcp.commands["config-set"], await bench.effects(name)
         assert after == before
         assert (await bench.host(name)).state is HostState.REBOOTING
+
+
+async def test_a_worker_that_was_stopped_with_its_claim_locked_is_overtaken(
+    bench: Bench, prefect_api: str, tmp_path: Path
+) -> None:
+    async with stuck(bench, prefect_api, tmp_path) as (name, workers):
+        asleep = await owner(bench, name)
+        async with locked_step(bench, name, 14) as until_somebody_waits:
+            # It has locked its claim, and says next that the name server is silent.
+            await until_somebody_waits()
+            workers[asleep].send_signal(signal.SIGSTOP)
+        await gone_on(bench, name, asleep)
+        bench.dns.fault = DnsFault.NONE
+        await arrives(bench, name)
+        before = bench.dns.updates, bench.dhcp.commands["config-set"], await bench.effects(name)
+        workers[asleep].send_signal(signal.SIGCONT)
+        await renewed(bench, asleep)
+        after = bench.dns.updates, bench.dhcp.commands["config-set"], await bench.effects(name)
+        assert after == before
+        assert workers[asleep].returncode is None
+
+
+@asynccontextmanager
+async def locked_step(
+    bench: Bench, name: str, number: int
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Have whoever writes of a step wait for us, in the middle of its transaction."""
+    build = await bench.build(name)
+    connection = await asyncpg.connect(plain_url(bench.database.url))
+
+    async def until_somebody_waits() -> None:
+        query = (
+            "SELECT count(*) FROM pg_locks"
+            " WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+        )
+        async with asyncio.timeout(SECONDS):
+            while not await connection.fetchval(query):  # noqa: ASYNC110 the server tells nobody
+                await asyncio.sleep(0.05)
+
+    try:
+        async with connection.transaction():
+            query = "SELECT number FROM step WHERE build_id = $1 AND number = $2 FOR UPDATE"
+            assert await connection.fetchval(query, build.id, number) == number
+            yield until_somebody_waits
+    finally:
+        await connection.close()
 
 
 async def renewed(bench: Bench, worker_name: str) -> None:

@@ -96,7 +96,7 @@ async def test_what_a_host_tells_becomes_one_run_with_its_name_and_tag(
     await dispatcher.round()
     (run,) = await prefect.open_runs()
     assert run.name == f"discovery-intake · {name}"
-    assert sorted(run.tags) == [f"host:{name}", "rackrise"]
+    assert sorted(run.tags) == [f"host:{name}", "phase:discovery-intake", "rackrise"]
     (claim,) = await all_claims(bench)
     assert run.parameters == {"hosts": [name], "company": str(claim.company)}
     assert claim.flow_run_id == run.id

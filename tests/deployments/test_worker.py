@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -49,7 +50,7 @@ async def test_the_form_asks_for_hosts_and_host_group(prefect: Prefect) -> None:
     assert form["required"] == ["hosts"]
     assert fields["hosts"]["type"] == "array"
     assert "Names of the hosts" in fields["hosts"]["description"]
-    assert "host group" in fields["host_group"]["description"]
+    assert "Host group" in fields["host_group"]["description"]
     assert found.enforce_parameter_schema
 
 
@@ -62,7 +63,12 @@ async def test_a_run_that_a_person_started_gets_the_name_and_the_tag_of_its_host
     assert run.state is not None
     assert run.state.is_completed()
     assert run.name == "inception · web01.lab.example"
-    assert sorted(run.tags) == ["host:web01.lab.example", "rackrise"]
+    assert sorted(run.tags) == [
+        "group:plain",
+        "host:web01.lab.example",
+        "phase:inception",
+        "rackrise",
+    ]
     assert (await bench.host("web01.lab.example")).state is HostState.REBOOTING
     assert (await bench.build("web01.lab.example")).asked_by == "a run started in Prefect"
 
@@ -75,6 +81,8 @@ async def test_a_run_that_names_an_unknown_host_fails_with_a_sentence(
     assert run.state is not None
     assert run.state.is_failed()
     assert "there is no host 'nobody.lab.example'" in (run.state.message or "")
+    assert run.name == "inception · nobody.lab.example"
+    assert "host:nobody.lab.example" in run.tags
 
 
 async def test_a_retry_in_prefect_goes_on_at_the_step_that_failed(
@@ -238,11 +246,16 @@ async def test_plan_and_drift_are_told_at_the_command_line(
         assert told.exit_code == 0, told.stderr
         assert told.stdout.startswith("web01.lab.example as plain")
         assert "create" in told.stdout
+        told = await rackrise("plan", found, "--group", "plain", "--name", "web01", "--json")
+        (planned,) = json.loads(told.stdout)
+        assert planned["host"] == "web01.lab.example"
+        assert {"change", "system", "words"} <= planned["lines"][0].keys()
         unknown = await rackrise("plan", "nobody.lab.example")
         assert unknown.exit_code == 2
         assert "there is no host 'nobody.lab.example'" in unknown.stderr
         told = await rackrise("drift")
         assert told.stdout.strip() == "everything is as it should be", told.stderr
+        assert json.loads((await rackrise("drift", "--json")).stdout) == []
 
 
 async def test_a_run_that_prefect_does_not_let_go_on_leaves_the_worker_at_work(

@@ -304,6 +304,9 @@ class Bench(Ledger):
     tree_requests: list[str]
     """Paths that were asked of the install tree's server."""
     proxy_app: FastAPI
+    settings: ProxySettings
+    boot_root: BootRoot
+    nodes: httpx.AsyncClient
     proxy: SmartProxy
     clients: Clients
     means: Means
@@ -423,7 +426,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
         *(plan, puppet, repositories, travel, undo),
     ):
         monkeypatch.setattr(speaker, "get_run_logger", lambda: logging.getLogger("flow"))
-    for told_to_prefect in ("_name_run", "_list_travellers"):
+    for told_to_prefect in ("_name_run", "show_page", "show_outcomes"):
         monkeypatch.setattr(travel, told_to_prefect, AsyncMock())
     for teller in (undo, drift):
         monkeypatch.setattr(teller, "acreate_table_artifact", AsyncMock())
@@ -493,6 +496,9 @@ async def bench(
             images=images,
             tree_requests=served_tree.paths,
             proxy_app=app,
+            settings=settings,
+            boot_root=boot_root,
+            nodes=nodes,
             proxy=proxy,
             clients=clients,
             means=means,

@@ -77,13 +77,13 @@ async def test_fifty_hosts_in_one_run_cost_the_shared_work_once(bench: Bench) ->
     assert await task_runs(run) == sorted(
         f"{name} · 50 hosts"
         for name in (
-            "Take a free address (7, 8)",
-            "Write the boot configuration (9, 10)",
-            "Fetch kernel and initrd (11)",
-            "Reserve the address in DHCP (12, 13)",
-            "Create the DNS records (14, 15)",
+            "7, 8 Proxy → DHCP: finds a free address",
+            "9, 10 Proxy → TFTP: writes the boot configuration",
+            "11 Proxy → Pulp: fetches Anaconda kernel and image",
+            "12, 13 Proxy → DHCP: creates the reservation",
+            "14, 15 Proxy → DNS: creates the records",
             "Check the kickstart (before 16)",
-            "Order the reboot (16, 17)",
+            "16, 17 Proxy → Host: reboots it",
         )
     )
 

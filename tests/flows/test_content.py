@@ -37,6 +37,8 @@ from lab.process import until
 from tasks.company import NothingDone, Problem
 from tasks.content import remove_unneeded_pins
 from tasks.credentials import PulpCredentials
+from tasks.doctor.checked import Outcome
+from tasks.doctor.content import examine_pulps
 from tasks.means import Pulps, use
 from tasks.plan import Change, plan_hosts
 from tests.elsewhere import Elsewhere, living_elsewhere
@@ -522,3 +524,29 @@ def content_asked(content: Content) -> Callable[[], Any]:
 def forget_step(build: Build, number: int) -> Any:
     mine = (col(Step.build_id) == build.id, col(Step.number) == number)
     return sa.update(Step).where(*mine).values(state=StepState.PENDING)
+
+
+async def test_the_doctor_finds_a_pulp_well_and_leaves_it_as_it_was(content: Content) -> None:
+    await sync_content()
+    pulp = await content.pulp()
+    before = [one.base_path for one in await pulp.distributions()]
+    found = await examine_pulps.fn()
+    assert {one.outcome for one in found} == {Outcome.OK}, found
+    assert [one.check for one in found if "kernel" in one.check] == ["its kernel is there"]
+    assert [one.base_path for one in await pulp.distributions()] == before
+
+
+async def test_the_doctor_says_what_is_wrong_with_a_pulp(content: Content) -> None:
+    (missing,) = (one for one in await examine_pulps.fn() if one.outcome is Outcome.FAILED)
+    assert f"the distribution ks/{content.name}" in missing.check
+    assert "rackrise content sync" in missing.advice
+    await content.speak_as("nobody", "wrong")
+    found = await examine_pulps.fn()
+    (refused,) = (one for one in found if one.outcome is Outcome.FAILED)
+    assert refused.check == "it answers, and lets us log in"
+    assert "rackrise content credentials" in refused.advice
+    assert found[-1].outcome is Outcome.NOT_TRIED
+    await content.bench.change(PulpRow, credentials="no-such-block")
+    found = await examine_pulps.fn()
+    assert [one.outcome for one in found] == [Outcome.FAILED] + [Outcome.NOT_TRIED] * 3
+    assert "rackrise content credentials" in found[0].advice

@@ -238,6 +238,7 @@ _KNOWN: dict[str, Knowledge] = {
     "GET /dhcp/{net}/unused_ip": Knowledge(
         query={"mac": [_MAC], "from": ["192.0.2.10"], "to": ["192.0.2.20"]}
     ),
+    "DELETE /dhcp/{net}/unused_ip": Knowledge(query={"mac": [_MAC]}),
     "POST /dhcp/{net}": Knowledge(
         form=_RESERVATION,
         breaks=[

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import pytest
 
@@ -13,11 +12,9 @@ from inventory.life import (
     Event,
     ForbiddenTransition,
     HostState,
-    diagram,
     next_state,
 )
 
-LIFE = Path(__file__).parents[2] / "docs" / "life.md"
 ALLOWED = {(one.source, one.event) for one in TRANSITIONS}
 
 
@@ -53,7 +50,3 @@ def test_every_state_can_be_reached_and_nobody_is_responsible_twice() -> None:
     at_rest = {HostState.IN_OPERATION, HostState.RETIRED}
     assert len([*WE_WORK, *WAITS_FOR_HOST, *NEEDS_PERSON, *at_rest]) == len(HostState)
     assert WE_WORK | WAITS_FOR_HOST | NEEDS_PERSON | at_rest == set(HostState)
-
-
-def test_the_documentation_holds_exactly_the_diagram_of_the_table() -> None:
-    assert f"```mermaid\n{diagram()}```\n" in LIFE.read_text()

@@ -10,6 +10,7 @@ from sqlmodel import col, func, select
 from inventory.errors import BadCondition
 from inventory.hosts import lock_host
 from inventory.life import HostState
+from inventory.machines import Machine
 from inventory.models import DiscoveryRule, Host
 from inventory.rules import choose, host_short_name, matches
 from tests.conftest import Database
@@ -37,7 +38,7 @@ def rule(condition: str = "true", host_name: str = "web{{ number }}") -> Discove
     ],
 )
 def test_a_condition_is_computed_over_the_facts(condition: str, expected: bool) -> None:
-    assert matches(rule(condition), FACTS) is expected
+    assert matches(rule(condition), Machine(FACTS)) is expected
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_a_condition_is_computed_over_the_facts(condition: str, expected: bool) 
 )
 def test_a_condition_that_cannot_be_computed_says_why(condition: str, reason: str) -> None:
     with pytest.raises(BadCondition, match=f"discovery rule r, .*{reason}"):
-        matches(rule(condition), FACTS)
+        matches(rule(condition), Machine(FACTS))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_a_condition_that_cannot_be_computed_says_why(condition: str, reason: st
     ],
 )
 def test_a_short_name_is_made_from_facts_mac_and_number(template: str, expected: str) -> None:
-    assert host_short_name(rule(host_name=template), FACTS, mac(1), 7) == expected
+    assert host_short_name(rule(host_name=template), Machine(FACTS, mac(1)), 7) == expected
 
 
 @pytest.mark.parametrize(
@@ -71,13 +72,13 @@ def test_a_short_name_is_made_from_facts_mac_and_number(template: str, expected:
 )
 def test_a_name_that_is_none_is_refused(template: str) -> None:
     with pytest.raises(BadCondition, match="discovery rule r, host_name"):
-        host_short_name(rule(host_name=template), FACTS, mac(1), 7)
+        host_short_name(rule(host_name=template), Machine(FACTS, mac(1)), 7)
 
 
 async def chosen(database: Database, host_id: int, facts: dict[str, Any] | None = None) -> str:
     async with database.sessions.begin() as session:
         host = await lock_host(session, host_id)
-        found = await choose(session, host, facts or {})
+        found = await choose(session, host, Machine(facts or {}))
         return found.name if found else ""
 
 

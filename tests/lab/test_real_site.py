@@ -158,6 +158,13 @@ class Cycle:
     powered: dict[tuple[str, int], float] = field(default_factory=dict)
     """CPU seconds of each machine and process of QEMU."""
 
+    def prefect(self) -> PrefectClient:
+        """Prefect's API, with its password."""
+        environment = self.here.environment
+        return PrefectClient(
+            environment["PREFECT_API_URL"], auth_string=environment["PREFECT_API_AUTH_STRING"]
+        )
+
     async def command(self, *words: str, **environment: str) -> str:
         """What ``rackrise`` prints, on the site's network."""
         return await rackrise(
@@ -539,7 +546,7 @@ async def test_none_of_our_programs_failed_on_the_way(cycle: Cycle) -> None:
 
 async def test_hosts_that_are_late_are_looked_for_every_minute(cycle: Cycle) -> None:
     looks = FlowFilter(name=FlowFilterName(any_=["attend"]))
-    async with PrefectClient(cycle.here.environment["PREFECT_API_URL"]) as client:
+    async with cycle.prefect() as client:
 
         async def looked() -> bool:
             runs = await client.read_flow_runs(flow_filter=looks)
@@ -574,7 +581,7 @@ async def test_the_identical_run_started_again_makes_no_second_change(cycle: Cyc
         first.add(run_id)
     before, remembered = await cycle.world(), await cycle.effects()
     arrows = [await cycle.arrows(one) for one in cycle.site.machines]
-    async with PrefectClient(cycle.here.environment["PREFECT_API_URL"]) as client:
+    async with cycle.prefect() as client:
         for run_id in first:
             original = await client.read_flow_run(run_id)
             assert original.deployment_id is not None

@@ -1,14 +1,20 @@
 """The whole product on a simulated site: from power-on to in operation, whatever hosts do wrong."""
 
+import json
+import stat
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 from prefect.client.orchestration import PrefectClient
 from starlette.types import ASGIApp
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedError
+from websockets.typing import Subprotocol
 
 from deployments.up import Up, up
 from inventory.arrows import Evidence
@@ -80,6 +86,13 @@ class Running:
         environment = self.here.environment
         await fill_pulp(
             environment, user=user, password=password, api_url=environment["PREFECT_API_URL"]
+        )
+
+    def prefect(self) -> PrefectClient:
+        """Prefect's API, with its password."""
+        environment = self.here.environment
+        return PrefectClient(
+            environment["PREFECT_API_URL"], auth_string=environment["PREFECT_API_AUTH_STRING"]
         )
 
     async def command(self, *words: str) -> str:
@@ -167,7 +180,7 @@ async def test_hosts_install_from_pins_in_pulp(running: Running) -> None:
 
 
 async def test_a_sync_shows_how_far_it_is_in_prefect(running: Running) -> None:
-    async with PrefectClient(running.here.environment["PREFECT_API_URL"]) as client:
+    async with running.prefect() as client:
         bars = [one for one in await client.read_artifacts() if one.type == "progress"]
     (said,) = (one.description for one in bars)
     assert said == "labos into Pulp: version 1 is new, served at labos/1"
@@ -185,7 +198,7 @@ async def test_the_same_run_twice_makes_no_second_change(running: Running) -> No
 
     await until(silent, what="arrow 17 is done", deadline=SECONDS, every=0.2)
     before = running.writes()
-    async with PrefectClient(running.here.environment["PREFECT_API_URL"]) as client:
+    async with running.prefect() as client:
         deployment = await client.read_deployment_by_name("inception/inception")
         run = await client.create_flow_run_from_deployment(
             deployment.id, parameters={"hosts": [row.name]}
@@ -227,3 +240,46 @@ async def test_applying_the_site_file_again_changes_nothing(running: Running) ->
     said = printed.strip().splitlines()
     assert said
     assert all(line.endswith((": unchanged", "is in place")) for line in said), printed
+
+
+async def test_prefects_api_asks_who_comes(running: Running) -> None:
+    environment = running.here.environment
+    api = environment["PREFECT_API_URL"]
+    user, _, password = environment["PREFECT_API_AUTH_STRING"].partition(":")
+    async with httpx.AsyncClient(timeout=10) as http:
+        for path in ("flow_runs/filter", "block_documents/filter", "deployments/filter"):
+            assert (await http.post(f"{api}/{path}", json={})).status_code == 401
+            for name, word in ((user, "wrong"), ("admin", password)):
+                answer = await http.post(f"{api}/{path}", json={}, auth=(name, word))
+                assert answer.status_code == 401, (path, name)
+            answer = await http.post(f"{api}/{path}", json={}, auth=(user, password))
+            assert answer.status_code == 200
+        # What looks after it need not know the password.
+        assert (await http.get(f"{api}/health")).status_code == 200
+        other = {"Origin": "http://elsewhere.example", "Access-Control-Request-Method": "POST"}
+        answer = await http.options(f"{api}/flow_runs/filter", headers=other)
+        assert "access-control-allow-origin" not in answer.headers
+    async with connect(
+        f"{api.replace('http', 'ws', 1)}/events/out",
+        subprotocols=[Subprotocol("prefect")],
+        proxy=None,
+    ) as events:
+        await events.send(json.dumps({"type": "auth", "token": f"{user}:wrong"}))
+        with pytest.raises(ConnectionClosedError, match="Invalid token"):
+            await events.recv()
+
+
+async def test_no_log_of_ours_holds_a_secret(running: Running) -> None:
+    environment = running.here.environment
+    secrets = (
+        environment["PREFECT_API_AUTH_STRING"].partition(":")[2],
+        environment["RACKRISE_TOKEN_KEY"],
+    )
+    logs = sorted(running.here.prefect_key.parent.glob("*.log"))
+    assert {one.stem for one in logs} >= {"prefect", "gateway", "worker", "site"}
+    for log in logs:
+        text = log.read_text(errors="replace")
+        assert not [one for one in secrets if one in text], log.name
+    for file in ("prefect.key", "token.key"):
+        mode = (running.here.prefect_key.parent / file).stat().st_mode
+        assert stat.S_IMODE(mode) == 0o600

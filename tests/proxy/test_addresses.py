@@ -88,3 +88,15 @@ async def test_the_routers_and_the_networks_own_addresses_are_never_free(tmp_pat
 async def test_who_names_no_mac_gets_another_each_time(tmp_path: Path) -> None:
     at = site(tmp_path)
     assert {await asked(at, None, 30, 31) for _ in range(3)} == {"192.0.2.30", "192.0.2.31", None}
+
+
+async def test_what_is_given_back_is_free_for_others_at_once(tmp_path: Path) -> None:
+    at = site(tmp_path)
+    assert await asked(at, A, 50, 50) == "192.0.2.50"
+    assert await asked(at, B, 50, 50) is None
+    async with at.trusted() as http:
+        answers = [
+            await http.delete("/dhcp/192.0.2.0/unused_ip", params={"mac": mac}) for mac in (B, A)
+        ]
+    assert [one.status_code for one in answers] == [200, 200]
+    assert await asked(at, B, 50, 50) == "192.0.2.50"

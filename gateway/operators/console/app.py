@@ -12,11 +12,16 @@ from starlette.types import Message, Receive, Scope, Send
 
 from gateway.answers import Answer
 from gateway.operators.console.audit import audit_pages
+from gateway.operators.console.discovered import discovered_pages
 from gateway.operators.console.fleet import fleet_routes
 from gateway.operators.console.held import held_routes
+from gateway.operators.console.host import host_pages
+from gateway.operators.console.live import live_routes
 from gateway.operators.console.pages import STATIC, page, redirect
 from gateway.operators.console.people import people_pages
+from gateway.operators.console.rules import rule_pages
 from gateway.operators.console.signing_in import signing_in_routes
+from gateway.operators.console.webhooks import webhook_pages
 from gateway.operators.context import Operators
 from gateway.operators.sessions import SignInFirst
 
@@ -35,10 +40,24 @@ class _Kept(StaticFiles):
         await super().__call__(scope, receive, kept)
 
 
+_PAGES = (
+    signing_in_routes,
+    fleet_routes,
+    host_pages,
+    held_routes,
+    live_routes,
+    audit_pages,
+    people_pages,
+    discovered_pages,
+    rule_pages,
+    webhook_pages,
+)
+
+
 def add_console(app: FastAPI, gateway: Operators) -> None:
     """Add all pages to an application."""
     router = APIRouter(include_in_schema=False)
-    for routes in (signing_in_routes, fleet_routes, held_routes, audit_pages, people_pages):
+    for routes in _PAGES:
         router.include_router(routes(gateway))
     app.include_router(router)
     app.mount("/static", _Kept(directory=STATIC))

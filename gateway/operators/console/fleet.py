@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
-from sqlmodel import select
+from sqlmodel import col, select
 from starlette.responses import Response
 
 from gateway.operators.console.pages import page
@@ -16,12 +17,21 @@ from inventory import fleet
 from inventory.database import AsyncSession
 from inventory.fleet import Wanted
 from inventory.life import HostState
-from inventory.models import HostGroup, Site, Subnet
-from inventory.scope import Scope
+from inventory.models import Site, Subnet
+from inventory.rights import Actor, own_groups
 
 __all__ = ["fleet_routes"]
 
 _A_PAGE = 100
+
+
+@dataclass(frozen=True)
+class _Choices:
+    """What the filters offer: only what somebody may see."""
+
+    host_group: list[str]
+    site: list[str]
+    subnet: list[str]
 
 
 def fleet_routes(gateway: Operators) -> APIRouter:
@@ -46,7 +56,7 @@ def fleet_routes(gateway: Operators) -> APIRouter:
         async with gateway.transaction() as session:
             found = await fleet.page(session, scope, wanted, after=after, limit=_A_PAGE)
             counts = await fleet.counts(session, scope)
-            choices = await _choices(session, scope)
+            choices = await _choices(session, who.actor)
         kept = {
             "text": text,
             "state": state,
@@ -75,13 +85,16 @@ def fleet_routes(gateway: Operators) -> APIRouter:
     return router
 
 
-async def _choices(session: AsyncSession, scope: Scope) -> dict[str, list[str]]:
-    """What the filters offer."""
-    groups = list(await session.exec(select(HostGroup.name).order_by(HostGroup.name)))
+async def _choices(session: AsyncSession, actor: Actor) -> _Choices:
+    limited = actor.scope.sites
     sites = list(await session.exec(select(Site.name).order_by(Site.name)))
-    subnets = list(await session.exec(select(Subnet.name).order_by(Subnet.name)))
-    return {
-        "host_group": [one for one in groups if scope.admits(None, one) or not scope.host_groups],
-        "site": [one for one in sites if not scope.sites or one in scope.sites],
-        "subnet": subnets,
-    }
+    subnets = await session.exec(
+        select(Subnet.name, Site.name)
+        .join(Site, col(Site.id) == col(Subnet.site_id))
+        .order_by(Subnet.name)
+    )
+    return _Choices(
+        host_group=await own_groups(session, actor),
+        site=[one for one in sites if not limited or one in limited],
+        subnet=[subnet for subnet, site in subnets if not limited or site in limited],
+    )

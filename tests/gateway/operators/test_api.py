@@ -243,3 +243,43 @@ def test_the_document_names_everything(office: Office) -> None:
         for method, what in methods.items():
             assert what.get("summary"), (method, path)
             assert what.get("description"), (method, path)
+
+
+BIG = 9_999_999_999
+"""More than PostgreSQL's integers hold."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/hosts/%00",
+        "/hosts/a%00b/facts",
+        "/hosts?text=%00",
+        "/hosts?after=%00",
+        "/hosts?host_group=%00",
+        "/hosts?site=%00&subnet=%00",
+        "/audit?about=%00&who=%00",
+        f"/audit?before={BIG}{BIG}",
+        f"/hosts/{{name}}/arrows/5?generation={BIG}",
+        f"/hosts/{{name}}/arrows/{BIG}",
+        f"/hosts/{{name}}/plans/{BIG}",
+    ],
+)
+async def test_what_the_database_cannot_hold_is_no_fault_of_ours(office: Office, path: str) -> None:
+    host, _ = await discovered(office.database.sessions)
+    api = await office.api("ada")
+    answer = await api.get("/api/v1" + path.replace("{name}", host.name))
+    assert answer.status_code < 500, answer.text
+
+
+@pytest.mark.parametrize("field", ["host_group", "name"])
+async def test_an_order_that_the_database_cannot_hold_is_refused(
+    office: Office, field: str
+) -> None:
+    host, _ = await discovered(office.database.sessions)
+    api = await office.api("ada")
+    order = {"host_group": "web", "name": "w1", field: "a\0b"}
+    answer = await api.post(f"/api/v1/hosts/{host.name}/provision", json=order)
+    assert answer.status_code in (404, 409, 422), answer.text
+    token = await api.post("/api/v1/tokens", json={"name": "a\0b", "role": "viewer"})
+    assert token.status_code == 422, token.text

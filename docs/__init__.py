@@ -1,0 +1,1 @@
+"""The documentation: pages by hand, a reference generated from the code, pictures drawn from it."""

@@ -1,0 +1,128 @@
+"""Discovered hosts: what they are made of, which rule takes them and why, and what they become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Form, Query, Request
+from sqlmodel import col, select
+from starlette.responses import Response
+
+from gateway.answers import Refusal
+from gateway.operators.console.pages import page, redirect
+from gateway.operators.context import Operators
+from gateway.operators.sessions import Signed, SignedForm
+from inventory import acts, fleet, machines, rights, rule_trials
+from inventory.acts import Provisioned
+from inventory.database import AsyncSession
+from inventory.fleet import FleetRow, Wanted
+from inventory.life import HostState
+from inventory.machines import Machine, named_values
+from inventory.models import Host, Role
+from inventory.rule_trials import RuleVerdict, size_words
+
+__all__ = ["discovered_pages"]
+
+_A_PAGE = 50
+_NAMED = 10
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A discovered host as its card shows it."""
+
+    row: FleetRow
+    known: Mapping[str, Any]
+    """By the names that rules use."""
+    chosen: RuleVerdict | None
+    verdicts: list[RuleVerdict]
+
+
+def discovered_pages(gateway: Operators) -> APIRouter:
+    """``/discovered``."""
+    router = APIRouter()
+
+    @router.get("/discovered")
+    async def listed(
+        request: Request,
+        who: Signed,
+        text: Annotated[str, Query(max_length=253)] = "",
+        after: str = "",
+    ) -> Response:
+        wanted = Wanted(text, frozenset({HostState.DISCOVERED}))
+        async with gateway.transaction() as session:
+            found = await fleet.page(session, who.actor.scope, wanted, after=after, limit=_A_PAGE)
+            hosts = await _judged(session, list(found.rows))
+            groups = await rights.own_groups(session, who.actor)
+        more = urlencode({"text": text, "after": found.next}) if found.next else ""
+        return page(
+            gateway,
+            request,
+            "discovered.html.j2",
+            who,
+            hosts=hosts,
+            groups=groups,
+            may=who.actor.may(Role.OPERATOR),
+            text=text,
+            more=more,
+            after=after,
+            size=size_words,
+        )
+
+    @router.post("/discovered/provision")
+    async def provision(
+        who: SignedForm,
+        host_group: Annotated[str, Form()],
+        host: Annotated[list[str] | None, Form(max_length=_A_PAGE)] = None,
+        name: Annotated[str, Form(max_length=253)] = "",
+    ) -> Response:
+        names = list(dict.fromkeys(host or []))
+        name = name.strip()
+        if name and len(names) != 1:
+            raise Refusal(
+                422,
+                f"the name {name} is for one host, and {len(names)} were chosen: choose one, or "
+                "leave the name empty",
+            )
+        at = gateway.clock()
+        async with gateway.transaction() as session:
+            if name:
+                await acts.provision(session, who.actor, names[0], host_group, as_name=name, at=at)
+                told = Provisioned(names, {})
+            else:
+                told = await acts.provision_all(session, who.actor, names, host_group, at=at)
+        return redirect(gateway, "/discovered", said=_told(told, host_group), who=who)
+
+    return router
+
+
+async def _judged(session: AsyncSession, rows: list[FleetRow]) -> list[_Found]:
+    ids = [one.id for one in rows]
+    known = await machines.machines_of(session, ids)
+    found = await session.exec(select(Host).where(col(Host.id).in_(ids)))
+    verdicts = await rule_trials.explain_all(session, list(found))
+    return [
+        _Found(
+            one,
+            named_values(known.get(one.id, Machine())),
+            next((each for each in verdicts.get(one.id, []) if each.chosen), None),
+            verdicts.get(one.id, []),
+        )
+        for one in rows
+    ]
+
+
+def _told(result: Provisioned, group: str) -> str:
+    lines = []
+    if result.selected:
+        names = sorted(result.selected)
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        verb = "becomes" if len(names) == 1 else "become"
+        lines.append(f"{', '.join(names[:_NAMED])}{more} {verb} {group}")
+    if result.refused:
+        lines.append(f"{len(result.refused)} refused:")
+        lines += list(result.refused.values())[:_NAMED]
+    return "\n".join(lines) or "no host was chosen"

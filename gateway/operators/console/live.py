@@ -1,0 +1,119 @@
+"""What keeps open pages as things are: pieces of them, made anew when something changes.
+
+A page says which hosts it shows. One stream a page, one question to the database for all that it
+shows, and nothing at all while nothing changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from sqlalchemy.exc import NoResultFound
+from starlette.responses import Response
+
+from gateway.live import EVERYTHING, Changes
+from gateway.operators.console.board import Board
+from gateway.operators.console.host import host_pieces
+from gateway.operators.console.pages import fragment
+from gateway.operators.context import Operators
+from gateway.operators.sessions import Signed, SignedIn, SignInFirst, signed_in
+from gateway.sse import Message, sse
+from inventory.database import DATABASE_ERRORS
+from inventory.errors import UnknownHost
+from inventory.life import HostState
+
+__all__ = ["live_routes"]
+
+_log = logging.getLogger(__name__)
+
+_WAIT_SECONDS = 10.0
+"""Between two looks whether whoever has signed in still is."""
+_REST_SECONDS = 0.3
+"""Between two deliveries to a page: nobody reads faster."""
+_MOST_SHOWN = 200
+Pieces = Callable[[SignedIn, Changes], AsyncIterator[str]]
+
+
+def live_routes(gateway: Operators) -> APIRouter:
+    """``/live/…``: streams of pieces, each of which takes the place of the one with its id."""
+    router = APIRouter()
+    board = Board(gateway)
+
+    @router.get("/live/fleet")
+    async def of_fleet(
+        request: Request,
+        who: Signed,
+        host: Annotated[list[int] | None, Query(max_length=_MOST_SHOWN)] = None,
+        state: str = "",
+        trouble: bool = False,
+    ) -> Response:
+        shown = frozenset(host or ())
+        wanted = {"state": state, "trouble": trouble}
+
+        async def pieces(asks: SignedIn, changes: Changes) -> AsyncIterator[str]:
+            scope = asks.actor.scope
+            touched = shown if changes.everything else shown & changes.hosts
+            for one in await board.rows(scope, sorted(touched)):
+                yield one
+            counts = await board.counts(scope)
+            states = list(HostState)
+            yield fragment("counts.html.j2", counts=counts, states=states, wanted=wanted)
+
+        return sse(gateway.hub, _follow(gateway, request, who, pieces, None))
+
+    @router.get("/live/hosts/{host}")
+    async def of_host(request: Request, host: int, who: Signed) -> Response:
+        async def pieces(asks: SignedIn, _: Changes) -> AsyncIterator[str]:
+            try:
+                for one in await host_pieces(gateway, asks, host):
+                    yield one
+            except (UnknownHost, NoResultFound):
+                raise SignInFirst("/") from None
+
+        return sse(gateway.hub, _follow(gateway, request, who, pieces, frozenset({host})))
+
+    return router
+
+
+async def _follow(
+    gateway: Operators,
+    request: Request,
+    who: SignedIn,
+    pieces: Pieces,
+    hosts: frozenset[int] | None,
+) -> AsyncGenerator[Message, None]:
+    """Send pieces until nobody is signed in any more, or the gateway ends.
+
+    Args:
+        gateway: whose hub tells what changes.
+        request: of the open page.
+        who: has signed in there; asked again now and then.
+        pieces: makes them.
+        hosts: only changes of these count; None: of all.
+    """
+    clock = asyncio.get_running_loop().time
+    asked = clock()
+    with gateway.hub.subscribe(hosts) as changes:
+        # What has changed between the page and this stream, nobody has told.
+        told = EVERYTHING
+        while not changes.closed:
+            try:
+                if clock() - asked > _WAIT_SECONDS:
+                    # Rights may have been taken away since.
+                    who, asked = await signed_in(request), clock()
+                if told:
+                    async for one in pieces(who, told):
+                        yield Message(one, event="piece")
+            except SignInFirst:
+                yield Message("signed out", event="ended")
+                return
+            except DATABASE_ERRORS as error:
+                _log.warning("an open page waits for the database: %r", error)
+                await asyncio.sleep(1)
+                continue
+            await asyncio.sleep(_REST_SECONDS)
+            told = await changes.next(_WAIT_SECONDS)

@@ -1,0 +1,1 @@
+"""Tries each outside system with the calls that provisioning makes, and leaves no trace there."""

@@ -1,0 +1,176 @@
+"""The console in a real browser: live, usable by everybody, and asking nobody else."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from gateway.live import Hub, hearing
+from gateway.operators.app import create_operators_app
+from gateway.settings import GatewaySettings
+from inventory import acts, events, rule_book, webhooks
+from inventory.hosts import move
+from inventory.life import Event
+from inventory.models import Door, Host, Role
+from inventory.orders import group_named
+from inventory.rights import Actor
+from inventory.rule_draft import read_draft
+from inventory.sealing import Sealer
+from serving.listeners import Listener, served, tcp_socket, url_of
+from tests.gateway.operators.browser import Window, chromium
+from tests.gateway.operators.conftest import PASSWORD, Office
+from tests.inventory.world import discovered, make_rule
+
+pytestmark = pytest.mark.long
+ADA = Actor("ada", Door.CONSOLE, Role.OPERATOR)
+
+
+@asynccontextmanager
+async def opened(office: Office, **options: object) -> AsyncIterator[tuple[Window, str]]:
+    """A window in which an admin has signed in, and the console's address."""
+    await office.person("ada", Role.ADMIN)
+    listener = Listener(tcp_socket("127.0.0.1", 0))
+    hub = Hub(10)
+    app = create_operators_app(office.settings, office.database.sessions, hub, office.now)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(served(app, [listener]))
+        await stack.enter_async_context(hearing(hub, office.database.url))
+        window = await stack.enter_async_context(chromium(**options))
+        url = url_of(listener)
+        await window.page.goto(f"{url}/held")
+        await window.page.get_by_label("Name").fill("ada")
+        await window.page.get_by_label("Password").fill(PASSWORD)
+        await window.page.keyboard.press("Enter")
+        await window.page.wait_for_url(f"{url}/held")
+        yield window, url
+
+
+async def some_hosts(office: Office) -> list[Host]:
+    sessions = office.database.sessions
+    await office.held(1, 14, "DNS 192.0.2.1: the name server refuses the update")
+    hosts = []
+    for number in range(2, 8):
+        host, _ = await discovered(sessions, number)
+        if number > 4:
+            async with sessions.begin() as session:
+                name = f"web{number}"
+                await acts.provision(session, ADA, host.name, "web", as_name=name, at=office.now())
+        hosts.append(host)
+    return hosts
+
+
+async def test_a_change_is_seen_in_an_open_page_within_a_second(office: Office) -> None:
+    hosts = await some_hosts(office)
+    async with opened(office) as (window, url):
+        page = window.page
+        await page.goto(url)
+        row = page.locator(f"#host-{hosts[-1].id}")
+        await row.get_by_text("selected").wait_for()
+        # Until the stream is there, a change would be told by its beginning.
+        await page.wait_for_timeout(1000)
+        took = []
+        for event, state in ((Event.PREPARE, "preparing"), (Event.REBOOT, "rebooting")):
+            async with office.database.sessions.begin() as session:
+                host = await session.get_one(Host, hosts[-1].id)
+                await move(session, host, event, office.now())
+            began = time.monotonic()
+            await row.get_by_text(state).wait_for(timeout=5000)
+            took.append(time.monotonic() - began)
+        print(f"seen after {', '.join(f'{one:.2f} s' for one in took)}", end=" ")
+        counts = page.locator("#counts")
+        await counts.get_by_text(re.compile("1 rebooting")).wait_for(timeout=5000)
+        assert window.complaints == []
+    # A machine that does much else at the time is given some more.
+    assert min(took) < 1
+
+
+PAGES = (
+    *("/", "/?state=held", "/held", "/audit", "/people", "/account", "/nowhere"),
+    *("/hosts/mac525400000001", "/hosts/web7.example.org", "/hosts/web7.example.org/facts"),
+    "/hosts/web7.example.org/arrows/6",
+    *("/discovered", "/rules", "/rules/new", "/rules/file", "/rules/hand", "/webhooks"),
+    "/webhooks?deliveries_of=pager",
+)
+
+
+async def some_rules_and_a_webhook(office: Office) -> None:
+    key = "k" * 40
+    office.settings = GatewaySettings(database_url=office.database.url, secret_key=key)
+    hand = {"name": "hand", "condition": "cpus > 1", "host_group": "web", "host_name": "x"}
+    async with office.database.sessions.begin() as session:
+        await make_rule(session, await group_named(session, "web"), name="file")
+        await rule_book.create(session, read_draft(hand))
+        wanted = webhooks.Wanted("https://example.org/hook")
+        sealer = Sealer(key)
+        await webhooks.add(session, "pager", wanted, sealer=sealer, made_by="x", at=office.now())
+    await some_hosts(office)
+    async with office.database.sessions.begin() as session:
+        await events.publish(session, office.now())
+
+
+@pytest.mark.parametrize(
+    ("scheme", "width"), [("light", 1300), ("dark", 1300), ("light", 390), ("dark", 390)]
+)
+async def test_nothing_is_in_the_way_of_people_or_leaves_the_machine(
+    office: Office, scheme: str, width: int
+) -> None:
+    await some_rules_and_a_webhook(office)
+    viewport = {"width": width, "height": 800}
+    async with opened(office, color_scheme=scheme, viewport=viewport) as (window, url):
+        for path in PAGES:
+            await window.page.goto(url + path)
+            assert await window.faults() == [], path
+            wide = await window.page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"{path} is {wide} wide"
+        await window.page.goto(url)
+        await window.page.get_by_role("button", name="Sign out").click()
+        await window.page.wait_for_url(f"{url}/sign-in")
+        assert await window.faults() == []
+        assert window.strangers("127.0.0.1") == []
+        # Of the page that is not there the browser itself says so.
+        assert [one for one in window.complaints if "404" not in one] == []
+
+
+async def test_hosts_are_let_go_on_with_one_button(office: Office) -> None:
+    for number in range(1, 4):
+        await office.held(number, 4, "the proxy was away")
+    async with opened(office) as (window, url):
+        page = window.page
+        await page.goto(f"{url}/held")
+        await page.get_by_role("button", name="Retry all 3").click()
+        await page.get_by_role("status").get_by_text("go on").wait_for()
+        await page.get_by_text("No host is held").wait_for()
+        # What was said is said once.
+        await page.reload()
+        assert await page.get_by_role("status").count() == 0
+
+
+async def test_a_rule_is_tried_and_saved_by_its_buttons(office: Office) -> None:
+    await some_hosts(office)
+    async with opened(office) as (window, url):
+        page = window.page
+        await page.goto(f"{url}/rules/new")
+        for label, text in (
+            ("Name", "all"),
+            ("Condition", 'mac != "x"'),
+            ("Host name", "h{{ number }}"),
+        ):
+            await page.get_by_label(label, exact=True).fill(text)
+        await page.get_by_role("button", name="Try").click()
+        await page.get_by_text("Its condition is true for").wait_for()
+        assert await window.faults() == []
+        await page.get_by_role("button", name="Save").click()
+        await page.get_by_role("status").get_by_text("all is kept").wait_for()
+        page.on("dialog", lambda dialog: dialog.accept())
+        await page.goto(f"{url}/discovered")
+        await page.get_by_label(re.compile("^Choose")).first.check()
+        await page.get_by_role("button", name="Provision").click()
+        await page.get_by_role("status").get_by_text("becomes web").wait_for()
+        await page.goto(f"{url}/rules/all")
+        await page.get_by_role("button", name="Remove this rule").click()
+        await page.get_by_role("status").get_by_text("all is removed").wait_for()
+        assert window.complaints == []
