@@ -15,7 +15,7 @@ from cli.output import Json, moment, print_json, print_table, table
 if TYPE_CHECKING:
     from inventory.database import AsyncSession
     from inventory.models import Wave
-    from inventory.waves import WaveDetail, WaveRow
+    from inventory.wave_rows import WaveDetail, WavePage
 
 __all__ = ["app"]
 
@@ -58,11 +58,19 @@ def start(
         int, typer.Option(help="Likewise at the boot server; 0: no limit.")
     ] = 0,
     per_pulp: Annotated[int, typer.Option(help="Likewise at the Pulp; 0: no limit.")] = 0,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="Hosts that have a system may be in it: they are installed anew, and what is on "
+            "their disks is lost.",
+        ),
+    ] = False,
 ) -> None:
     """Start a wave; it goes on by itself. If one host cannot be in it, nothing is started."""
-    from inventory import waves
+    from inventory import acts_on_waves
     from inventory.models import now
-    from inventory.waves import Draft
+    from inventory.wave_draft import Draft
 
     listed = _lines(hosts_from) if hosts_from is not None else []
     draft = Draft(
@@ -76,44 +84,50 @@ def start(
         per_subnet=per_subnet,
         per_boot_server=per_boot_server,
         per_pulp=per_pulp,
+        rebuild=rebuild,
     )
 
     async def work(session: AsyncSession) -> Wave:
-        return await waves.start(session, at_the_command_line(), draft, now())
+        return await acts_on_waves.start(session, at_the_command_line(), draft, at=now())
 
     with_inventory(work)
     typer.echo(f"{name} runs with {len(draft.hosts)} hosts; see: rackrise waves show {name}")
 
 
 @app.command("list")
-def list_all(as_json: Json = False) -> None:
-    """All waves, the newest first."""
-    from inventory import waves
+def list_all(
+    limit: Annotated[int, typer.Option(min=1, help="So many at most, the newest first.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Waves, the newest first."""
+    from inventory import wave_views
     from inventory.scope import Scope
 
-    async def work(session: AsyncSession) -> list[WaveRow]:
-        return await waves.overview(session, Scope())
+    async def work(session: AsyncSession) -> WavePage:
+        return await wave_views.overview(session, Scope(), limit=limit)
 
     found = with_inventory(work)
     if as_json:
-        print_json(found)
+        print_json(found.waves)
         return
     rows = table("Wave", "Group", "State", "Batch", "Hosts", "Good", "Failed", "Begun", "Why")
-    for one in found:
+    for one in found.waves:
         batch = "" if one.batch is None else str(one.batch)
         numbers = [batch, str(one.hosts), str(one.good), str(one.failed)]
         rows.add_row(one.name, one.host_group, one.state, *numbers, moment(one.made_at), one.why)
     print_table(rows)
+    if found.next is not None:
+        typer.echo(f"There are older ones: --limit {2 * limit}")
 
 
 @app.command()
 def show(name: Name, as_json: Json = False) -> None:
     """A wave with each of its hosts; batch 0 is the canary."""
-    from inventory import waves
+    from inventory import wave_views
     from inventory.scope import Scope
 
     async def work(session: AsyncSession) -> WaveDetail:
-        return await waves.detail(session, Scope(), name)
+        return await wave_views.detail(session, Scope(), name)
 
     found = with_inventory(work)
     if as_json:
@@ -138,11 +152,11 @@ def show(name: Name, as_json: Json = False) -> None:
 @app.command()
 def pause(name: Name) -> None:
     """Order no more hosts for now; those under way go on."""
-    from inventory import waves
+    from inventory import acts_on_waves
     from inventory.models import now
 
     async def work(session: AsyncSession) -> Wave:
-        return await waves.pause(session, at_the_command_line(), name, now())
+        return await acts_on_waves.pause(session, at_the_command_line(), name, at=now())
 
     with_inventory(work)
     typer.echo(f"{name} is paused; hosts under way go on")
@@ -151,11 +165,11 @@ def pause(name: Name) -> None:
 @app.command("go-on")
 def go_on(name: Name) -> None:
     """Let a paused or stopped wave go on; after a stop the failures so far count no more."""
-    from inventory import waves
+    from inventory import acts_on_waves
     from inventory.models import now
 
     async def work(session: AsyncSession) -> Wave:
-        return await waves.go_on(session, at_the_command_line(), name, now())
+        return await acts_on_waves.go_on(session, at_the_command_line(), name, at=now())
 
     with_inventory(work)
     typer.echo(f"{name} goes on")
@@ -164,11 +178,11 @@ def go_on(name: Name) -> None:
 @app.command()
 def cancel(name: Name) -> None:
     """Let the hosts go that are not ordered yet; those under way go on."""
-    from inventory import waves
+    from inventory import acts_on_waves
     from inventory.models import now
 
     async def work(session: AsyncSession) -> Wave:
-        return await waves.cancel(session, at_the_command_line(), name, now())
+        return await acts_on_waves.cancel(session, at_the_command_line(), name, at=now())
 
     with_inventory(work)
     typer.echo(f"{name} is cancelled; hosts under way go on")

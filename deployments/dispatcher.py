@@ -25,7 +25,7 @@ from sqlmodel import col, select
 
 from deployments.lease import Lease
 from deployments.plans import start_plans
-from inventory import builds, claims, waves
+from inventory import builds, claims, wave_advance
 from inventory.arrows import Phase
 from inventory.database import CHANNEL_CALLBACKS, DATABASE_ERRORS, AsyncSession, Sessions, notify
 from inventory.due import Due, due, settle_callbacks
@@ -125,7 +125,7 @@ class Dispatcher:
         """Order the next hosts of waves; what fails there keeps no host from its run."""
         try:
             async with self.sessions.begin() as session:
-                await waves.advance(session, self.clock())
+                await wave_advance.advance(session, self.clock())
         except Exception:
             _log.exception("waves are not taken on in this round; it is tried again at the next")
 

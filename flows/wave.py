@@ -8,7 +8,7 @@ from prefect.artifacts import acreate_table_artifact
 from flows.travel import IN_PREFECT
 from inventory.models import Door, Role
 from inventory.rights import Actor
-from inventory.waves import Draft
+from inventory.wave_draft import Draft
 from tasks.waves import start_wave
 
 __all__ = ["wave"]
@@ -26,6 +26,7 @@ async def wave(
     per_subnet: int = 0,
     per_boot_server: int = 0,
     per_pulp: int = 0,
+    rebuild: bool = False,
 ) -> None:
     """Provision many hosts: a canary first, then batches that grow, stopped when too many fail.
 
@@ -42,6 +43,7 @@ async def wave(
         per_subnet: Hosts under way at a time in the group's subnet; 0 is no limit.
         per_boot_server: Hosts under way at a time at its boot server; 0 is no limit.
         per_pulp: Hosts under way at a time at its Pulp; 0 is no limit.
+        rebuild: Hosts that have a system may be in it; what is on their disks is lost.
     """
     draft = Draft(
         name=name,
@@ -54,6 +56,7 @@ async def wave(
         per_subnet=per_subnet,
         per_boot_server=per_boot_server,
         per_pulp=per_pulp,
+        rebuild=rebuild,
     )
     begun = await start_wave(Actor(IN_PREFECT, Door.PREFECT, Role.ADMIN), draft)
     await acreate_table_artifact(

@@ -1,80 +1,23 @@
-"""Waves as people look at them: all at a glance, and one with each of its hosts."""
+"""Waves as people look at them: all at a glance, and one with its batches and hosts."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from uuid import UUID
 
 import sqlalchemy as sa
 from sqlmodel import col, select
 
 from inventory.database import AsyncSession
 from inventory.errors import UnknownWave
-from inventory.models import Build, Host, HostGroup, Site, Wave, WaveHost, WaveOutcome, WaveState
+from inventory.models import Build, Host, HostGroup, Site, Wave, WaveHost, WaveOutcome
 from inventory.scope import Scope
-from inventory.wave_advance import verdict
+from inventory.wave_outcomes import tells, verdict
+from inventory.wave_rows import BatchRow, WaveDetail, WaveHostRow, WavePage, WaveRow
 
-__all__ = ["WaveDetail", "WaveHostRow", "WaveRow", "detail", "overview", "within"]
+__all__ = ["detail", "overview", "unfinished", "within"]
 
-
-@dataclass(frozen=True)
-class WaveRow:
-    """One wave at a glance."""
-
-    name: str
-    host_group: str
-    state: WaveState
-    why: str
-    asked_by: str
-    made_at: datetime
-    ended_at: datetime | None
-    hosts: int
-    waiting: int
-    under_way: int
-    good: int
-    failed: int
-    refused: int
-    let_go: int
-    """Not ordered any more, because the wave was cancelled."""
-    batch: int | None
-    """The present batch, from 0, the canary; None: none has begun."""
-    share: float
-    """Of the hosts that are in operation or have failed, those that failed: from 0 to 1."""
-
-    @property
-    def progress(self) -> float:
-        """How many of a hundred hosts have been through."""
-        return 100 * (1 - (self.waiting + self.under_way) / self.hosts) if self.hosts else 100.0
-
-
-@dataclass(frozen=True)
-class WaveHostRow:
-    """One host of a wave."""
-
-    name: str
-    batch: int | None
-    build: UUID | None
-    ended: str
-    """``waiting``, ``under way``, ``in operation``, ``failed``, ``refused`` or ``let go``."""
-    reason: str
-    forgiven: bool
-
-
-@dataclass(frozen=True)
-class WaveDetail:
-    """A wave with its hosts in their order."""
-
-    wave: WaveRow
-    canary: int
-    growth: float
-    largest: int
-    failure_share: float
-    per_subnet: int
-    per_boot_server: int
-    per_pulp: int
-    hosts: tuple[WaveHostRow, ...]
+_MOST_UNFINISHED = 1000
 
 
 def within(scope: Scope) -> sa.ColumnElement[bool]:
@@ -94,77 +37,141 @@ def within(scope: Scope) -> sa.ColumnElement[bool]:
     return sa.and_(sa.true(), *limits)
 
 
-async def overview(session: AsyncSession, scope: Scope) -> list[WaveRow]:
-    """All waves of whoever looks, the newest first."""
-    # As it is at this moment: also a wave that nobody watches any more tells of a later retry.
-    outcome = _outcome()
+async def overview(
+    session: AsyncSession, scope: Scope, *, before: int | None = None, limit: int = 50
+) -> WavePage:
+    """A page of the waves of whoever looks, the newest first.
 
-    def count(which: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-        return sa.func.count().filter(which)
+    Args:
+        session: only read.
+        scope: of whoever looks.
+        before: only older ones than the wave of this id.
+        limit: at most so many.
+    """
+    older = sa.true() if before is None else col(Wave.id) < before
+    found = await _rows(session, sa.and_(within(scope), older), limit + 1)
+    return WavePage(found[:limit], found[limit - 1].id if len(found) > limit else None)
 
-    open_ = outcome.is_(None)
-    ordered = col(WaveHost.build_id).is_not(None)
-    kept = col(WaveHost.let_go_at).is_(None)
-    counts = (
-        sa.func.count(),
-        count(open_ & ~ordered & kept),
-        count(open_ & ordered),
-        count(outcome == WaveOutcome.IN_OPERATION.value),
-        count(outcome == WaveOutcome.FAILED.value),
-        count(outcome == WaveOutcome.REFUSED.value),
-        count(open_ & ~ordered & ~kept),
-        sa.func.max(col(WaveHost.batch)),
+
+async def unfinished(session: AsyncSession, scope: Scope) -> list[WaveRow]:
+    """The waves that have not ended, the newest first."""
+    return await _rows(
+        session, sa.and_(within(scope), col(Wave.ended_at).is_(None)), _MOST_UNFINISHED
     )
-    found = await session.exec(
-        sa.select(Wave, col(HostGroup.name), *counts)  # type: ignore[call-overload]
-        .join(HostGroup, col(HostGroup.id) == col(Wave.host_group_id))
-        .join(WaveHost, col(WaveHost.wave_id) == col(Wave.id))
-        .join(Host, col(Host.id) == col(WaveHost.host_id))
-        .outerjoin(Build, col(Build.id) == col(WaveHost.build_id))
-        .where(within(scope))
-        .group_by(col(Wave.id), col(HostGroup.name))
-        .order_by(col(Wave.id).desc())
-        .execution_options(populate_existing=True)
-    )
-    return [_row(wave, group, numbers) for wave, group, *numbers in found]
 
 
-async def detail(session: AsyncSession, scope: Scope, name: str) -> WaveDetail:
+async def detail(
+    session: AsyncSession, scope: Scope, name: str, *, after: int = -1, limit: int | None = None
+) -> WaveDetail:
     """One wave.
+
+    Args:
+        session: only read.
+        scope: of whoever looks.
+        name: of the wave.
+        after: only hosts behind this position.
+        limit: hosts at most; None: all.
 
     Raises:
         UnknownWave: there is none of this name, or not for them.
     """
-    row = next((one for one in await overview(session, scope) if one.name == name), None)
-    if row is None:
+    rows = await _rows(session, sa.and_(within(scope), col(Wave.name) == name), 1)
+    if not rows:
         raise UnknownWave(name)
-    wave = (await session.exec(select(Wave).where(Wave.name == name))).one()
+    wave = await session.get_one(Wave, rows[0].id)
     found = await session.exec(  # type: ignore[call-overload]
-        sa.select(WaveHost, col(Host.name), _outcome(), col(Build.given_up), col(Build.held_reason))
+        sa.select(WaveHost, col(Host.name), _ended(), col(Build.given_up), col(Build.held_reason))
         .join(Host, col(Host.id) == col(WaveHost.host_id))
-        .outerjoin(Build, col(Build.id) == col(WaveHost.build_id))
-        .where(col(WaveHost.wave_id) == wave.id)
+        .outerjoin(Build, tells())
+        .where(col(WaveHost.wave_id) == wave.id, col(WaveHost.position) > after)
         .order_by(col(WaveHost.position))
+        .limit(None if limit is None else limit + 1)
         .execution_options(populate_existing=True)
     )
+    hosts = [_host_row(*one) for one in found]
+    more = limit is not None and len(hosts) > limit
     settings = wave.model_dump(
         include={
-            "canary", "growth", "largest", "failure_share",
-            "per_subnet", "per_boot_server", "per_pulp",
+            *("canary", "growth", "largest", "failure_share", "rebuild"),
+            *("per_subnet", "per_boot_server", "per_pulp"),
         }
-    )  # fmt: skip
-    hosts = tuple(_host_row(*one) for one in found)
-    return WaveDetail(wave=row, hosts=hosts, **settings)
+    )
+    return WaveDetail(
+        wave=rows[0],
+        batches=await _batches(session, wave.id),
+        hosts=tuple(hosts[:limit]),
+        next=hosts[:limit][-1].position if more else None,
+        **settings,
+    )
 
 
-def _outcome() -> sa.ColumnElement[str | None]:
+def _ended() -> sa.ColumnElement[str]:
+    """What became of a host as it is at this moment.
+
+    Also a wave that nobody watches any more tells of a later retry.
+    """
     kept = sa.cast(col(WaveHost.outcome), sa.String)
-    return sa.case((col(WaveHost.build_id).is_(None), kept), else_=verdict())
+    ordered = col(WaveHost.build_id).is_not(None)
+    return sa.case(
+        (kept == WaveOutcome.IN_OPERATION.value, kept),
+        (ordered, sa.func.coalesce(verdict(), "under way")),
+        (kept.is_not(None), kept),
+        (col(WaveHost.let_go_at).is_(None), "waiting"),
+        else_="let go",
+    )
 
 
-def _row(wave: Wave, group: str, numbers: Sequence[int]) -> WaveRow:
-    hosts, waiting, under_way, good, failed, refused, gone, batch = numbers
+_GOOD, _FAILED, _REFUSED = (
+    one.value for one in (WaveOutcome.IN_OPERATION, WaveOutcome.FAILED, WaveOutcome.REFUSED)
+)
+
+
+async def _rows(session: AsyncSession, which: sa.ColumnElement[bool], limit: int) -> list[WaveRow]:
+    found = await session.exec(
+        select(Wave, HostGroup.name)
+        .join(HostGroup, col(HostGroup.id) == col(Wave.host_group_id))
+        .where(which)
+        .order_by(col(Wave.id).desc())
+        .limit(limit)
+        .execution_options(populate_existing=True)
+    )
+    waves = list(found)
+    ended = _ended().label("ended")
+    of_each = (
+        sa.select(col(WaveHost.wave_id), col(WaveHost.batch), col(WaveHost.forgiven), ended)
+        .join(Host, col(Host.id) == col(WaveHost.host_id))
+        .outerjoin(Build, tells())
+        .where(col(WaveHost.wave_id).in_([wave.id for wave, _ in waves]))
+        .subquery()
+    )
+    c = of_each.c
+    forgiven = (c.ended == _FAILED) & c.forgiven
+    counted = await session.exec(  # type: ignore[call-overload]
+        sa.select(
+            *(c.wave_id, c.ended, sa.func.count(), sa.func.max(c.batch)),
+            sa.func.count().filter(forgiven),
+        ).group_by(c.wave_id, c.ended)
+    )
+    numbers: dict[int, dict[str, int]] = defaultdict(dict)
+    batches: dict[int, list[int]] = defaultdict(list)
+    pardons: dict[int, int] = defaultdict(int)
+    for wave_id, word, count, batch, pardoned in counted:
+        numbers[wave_id][word] = count
+        pardons[wave_id] += pardoned
+        batches[wave_id] += [] if batch is None else [batch]
+    return [
+        _row(wave, group, numbers[wave.id], batches[wave.id], pardons[wave.id])
+        for wave, group in waves
+    ]
+
+
+def _row(
+    wave: Wave, group: str, numbers: dict[str, int], batches: Sequence[int], forgiven: int
+) -> WaveRow:
+    good, failed = numbers.get(_GOOD, 0), numbers.get(_FAILED, 0)
+    counting = failed - forgiven
     return WaveRow(
+        id=wave.id,
         name=wave.name,
         host_group=group,
         state=wave.state,
@@ -172,29 +179,51 @@ def _row(wave: Wave, group: str, numbers: Sequence[int]) -> WaveRow:
         asked_by=wave.asked_by,
         made_at=wave.made_at,
         ended_at=wave.ended_at,
-        hosts=hosts,
-        waiting=waiting,
-        under_way=under_way,
+        hosts=sum(numbers.values()),
+        waiting=numbers.get("waiting", 0),
+        under_way=numbers.get("under way", 0),
         good=good,
         failed=failed,
-        refused=refused,
-        let_go=gone,
-        batch=batch,
-        share=failed / (good + failed) if failed else 0.0,
+        forgiven=forgiven,
+        refused=numbers.get(_REFUSED, 0),
+        let_go=numbers.get("let go", 0),
+        batch=max(batches, default=None),
+        share=counting / (good + counting) if counting else 0.0,
     )
 
 
+async def _batches(session: AsyncSession, wave_id: int) -> tuple[BatchRow, ...]:
+    ended = _ended()
+    words = ("waiting", "under way", _GOOD, _FAILED, _REFUSED)
+    found = await session.exec(  # type: ignore[call-overload]
+        sa.select(
+            col(WaveHost.batch),
+            sa.func.count(),
+            *(sa.func.count().filter(ended == word) for word in words),
+        )
+        .select_from(WaveHost)
+        .join(Host, col(Host.id) == col(WaveHost.host_id))
+        .outerjoin(Build, tells())
+        .where(col(WaveHost.wave_id) == wave_id, col(WaveHost.batch).is_not(None))
+        .group_by(col(WaveHost.batch))
+        .order_by(col(WaveHost.batch))
+    )
+    return tuple(BatchRow(*one) for one in found)
+
+
 def _host_row(
-    row: WaveHost, name: str, word: str | None, given_up: str | None, held: str | None
+    row: WaveHost, name: str, word: str, given_up: str | None, held: str | None
 ) -> WaveHostRow:
-    if word is not None:
-        ended = word.replace("_", " ")
-    elif row.build_id is not None:
-        ended = "under way"
-    else:
-        ended = "waiting" if row.let_go_at is None else "let go"
-    failed = word == WaveOutcome.FAILED.value
-    reason = row.reason if word == WaveOutcome.REFUSED.value else ""
-    if failed:
+    reason = row.reason if word == _REFUSED else ""
+    if word == _FAILED:
         reason = given_up or held or row.reason
-    return WaveHostRow(name, row.batch, row.build_id, ended, reason, row.forgiven)
+    return WaveHostRow(
+        id=row.host_id,
+        name=name,
+        position=row.position,
+        batch=row.batch,
+        build=row.build_id,
+        ended=word.replace("_", " "),
+        reason=reason,
+        forgiven=row.forgiven and word == _FAILED,
+    )

@@ -9,16 +9,19 @@ from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifa
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
 
-from inventory import waves
+from inventory import acts_on_waves, wave_views
 from inventory.rights import Actor
 from inventory.scope import Scope
-from inventory.waves import Draft, WaveDetail, WaveRow
+from inventory.wave_draft import Draft
+from inventory.wave_rows import WaveDetail, WaveRow
 from tasks.means import means
 
 __all__ = ["show_waves", "start_wave"]
 
 _AFTERWARDS = timedelta(minutes=10)
 """A wave that has ended is shown so much longer, so that the last that is seen is its end."""
+_MOST = 200
+"""Waves that are looked at, the newest first."""
 
 
 @task(name="Start a wave", persist_result=False)
@@ -26,8 +29,8 @@ async def start_wave(actor: Actor, draft: Draft) -> WaveDetail:
     """Start a wave; says how it begins."""
     m = means()
     async with m.sessions.begin() as session:
-        await waves.start(session, actor, draft, m.clock())
-        return await waves.detail(session, Scope(), draft.name)
+        await acts_on_waves.start(session, actor, draft, at=m.clock())
+        return await wave_views.detail(session, Scope(), draft.name)
 
 
 @task(name="Show how far waves are", persist_result=False)
@@ -35,9 +38,9 @@ async def show_waves() -> list[str]:
     """Keep one progress artifact for each wave that has not ended; names those waves."""
     m = means()
     async with m.sessions() as session:
-        found = await waves.overview(session, Scope())
+        found = await wave_views.overview(session, Scope(), limit=_MOST)
     since = m.clock() - _AFTERWARDS
-    shown = [one for one in found if one.ended_at is None or one.ended_at > since]
+    shown = [one for one in found.waves if one.ended_at is None or one.ended_at > since]
     for one in shown:
         await _show(one)
     return [one.name for one in shown]

@@ -51,6 +51,8 @@ class Wave(SQLModel, table=True):
     """Likewise at its boot server."""
     per_pulp: int
     """Likewise at its Pulp."""
+    rebuild: bool = False
+    """Hosts that have a system may be in it, and are installed anew."""
     state: WaveState = word(WaveState, default=WaveState.RUNNING)
     why: str = ""
     """Why it is paused, stopped or cancelled."""
@@ -58,6 +60,8 @@ class Wave(SQLModel, table=True):
     made_at: datetime = time(default_factory=now)
     ended_at: datetime | None = time(default=None, nullable=True)
     """When it was done, or cancelled and no host of it was under way any more."""
+    turn: int = 0
+    """Counts all hosts that waves have ordered: the wave with the lowest has its turn next."""
 
 
 class WaveOutcome(StrEnum):
@@ -83,6 +87,10 @@ class WaveHost(SQLModel, table=True):
     host_id: int = Field(foreign_key="host.id", primary_key=True)
     position: int
     """Its place in the order in which the hosts were named."""
+    generation: int = 0
+    """Of the host's newest build when it came into the wave; 0: it had none."""
+    operated: int = 0
+    """Of its newest build that had gone into operation by then; 0: it had no system."""
     batch: int | None = None
     """The batch that it is in, from 0, the canary; None: its turn has not come."""
     build_id: UUID | None = Field(default=None, foreign_key="build.id")

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from inventory import waves
+from inventory import wave_advance
 from inventory.models import now
 from tests.conftest import Database
 from tests.inventory.test_waves import site
@@ -35,7 +35,7 @@ async def test_a_wave_is_started_shown_paused_and_cancelled(
     )
     assert (made.exit_code, "with 3 hosts" in made.stdout) == (0, True)
     async with database.sessions.begin() as session:
-        await waves.advance(session, now())
+        await wave_advance.advance(session, now())
     (row,) = json.loads((await rackrise("list", "--json")).stdout)
     assert (row["name"], row["under_way"], row["waiting"]) == ("spring", 1, 2)
     assert "spring" in (await rackrise("list")).stdout

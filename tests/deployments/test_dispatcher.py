@@ -19,13 +19,14 @@ from sqlmodel import col, select
 from deployments import dispatcher as module
 from deployments.catalogue import register
 from deployments.dispatcher import Dispatcher
-from inventory import claims, hosts, retries, waves
+from inventory import acts_on_waves, claims, hosts, retries, wave_advance
 from inventory.arrows import Phase
 from inventory.database import CHANNEL_CALLBACKS
 from inventory.life import Event, HostState
 from inventory.listening import listen
 from inventory.models import Callback, CallbackKind, Claim, Door, Interface, Role, now
 from inventory.rights import Actor
+from inventory.wave_draft import Draft
 from tests.deployments.conftest import Prefect, Working
 from tests.flows.bench import Bench
 
@@ -104,9 +105,11 @@ async def test_what_a_host_tells_becomes_one_run_with_its_name_and_tag(
 
 
 async def start_wave(bench: Bench, *names: str) -> None:
-    draft = waves.Draft("spring", "plain", names)
+    draft = Draft("spring", "plain", names)
     async with bench.database.sessions.begin() as session:
-        await waves.start(session, Actor("ada", Door.CONSOLE, Role.OPERATOR), draft, now())
+        await acts_on_waves.start(
+            session, Actor("ada", Door.CONSOLE, Role.OPERATOR), draft, at=now()
+        )
 
 
 async def test_a_wave_has_its_canary_under_way_in_one_round(
@@ -131,7 +134,7 @@ async def test_a_fault_in_waves_keeps_no_host_from_its_run(
     async def fault(*_: object) -> int:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(waves, "advance", fault)
+    monkeypatch.setattr(wave_advance, "advance", fault)
     name = await bench.discovered(1)
     await bench.told(name, CallbackKind.FACTS)
     await dispatcher.round()

@@ -12,11 +12,12 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import Artifact
 
 from flows.wave import wave
-from inventory import waves
-from inventory.errors import BadWave
+from inventory import acts_on_waves, wave_advance, wave_views
+from inventory.errors import WaveExists
 from inventory.models import Door, Role, now
 from inventory.rights import Actor
 from inventory.scope import Scope
+from inventory.wave_draft import Draft
 from tasks.means import use
 from tasks.waves import show_waves
 from tests.flows.bench import Bench
@@ -36,12 +37,12 @@ async def test_the_form_starts_a_wave_and_shows_its_hosts(bench: Bench) -> None:
     names = [await bench.discovered(one) for one in (1, 2)]
     await wave("form", "plain", names, canary=2, per_subnet=1)
     async with bench.database.sessions() as session:
-        found = await waves.detail(session, Scope(), "form")
+        found = await wave_views.detail(session, Scope(), "form")
     assert (found.wave.hosts, found.canary, found.per_subnet) == (2, 2, 1)
     assert found.wave.asked_by == "a run started in Prefect"
     (shown,) = await artifacts("wave-form-hosts")
     assert [one["host"] for one in json.loads(str(shown.data))] == names
-    with pytest.raises(BadWave, match="there is a wave form already"):
+    with pytest.raises(WaveExists, match="there is a wave form already"):
         await wave("form", "plain", names)
 
 
@@ -50,14 +51,14 @@ async def test_each_wave_has_one_progress_artifact_until_shortly_after_its_end(
 ) -> None:
     names = tuple([await bench.discovered(one) for one in (1, 2)])
     async with bench.database.sessions.begin() as session:
-        await waves.start(session, ADA, waves.Draft("bars", "plain", names), now())
+        await acts_on_waves.start(session, ADA, Draft("bars", "plain", names), at=now())
     assert await show_waves.fn() == ["bars"]
     (before,) = await artifacts("wave-bars")
     assert (before.type, float(str(before.data))) == ("progress", 0)
     async with bench.database.sessions.begin() as session:
-        await waves.cancel(session, ADA, "bars", now())
+        await acts_on_waves.cancel(session, ADA, "bars", at=now())
     async with bench.database.sessions.begin() as session:
-        await waves.advance(session, now())
+        await wave_advance.advance(session, now())
     assert await show_waves.fn() == ["bars"]
     (after,) = await artifacts("wave-bars")
     assert (after.id, float(str(after.data))) == (before.id, 100)

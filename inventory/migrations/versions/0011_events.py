@@ -17,7 +17,7 @@ down_revision = "0010"
 branch_labels = None
 depends_on = None
 
-_TOLD_OF = ("host", "interface", "build", "step")
+_TOLD_OF = ("host", "interface", "build", "step", "wavehost")
 """Tables whose changes open pages are told of."""
 
 # Statement by statement and not row by row: one statement changes many steps of a build. Within a
