@@ -55,6 +55,8 @@ def _wrong_words(draft: Draft) -> list[str]:
     wrong = []
     if not _NAME.fullmatch(draft.name):
         wrong.append(f"{draft.name!r} is no name: lower-case letters, digits and -, 63 at most")
+    elif draft.name == "new":
+        wrong.append("no wave is called new: the console's form is at that address")
     if not draft.hosts:
         wrong.append("it has no hosts: name at least one")
     if len(draft.hosts) > MOST_HOSTS:

@@ -102,7 +102,7 @@ async def arrive(database: Database, name: str) -> None:
         await builds.close_build(session, build, BuildOutcome.IN_OPERATION, later(3))
 
 
-async def fail(database: Database, name: str, *, after: int = 0) -> None:
+async def fail(database: Database, name: str, *, after: int = 0, reason: str = "no DHCP") -> None:
     """A host that was just ordered is held, after so many states more of its way."""
     async with database.sessions.begin() as session:
         host = await hosts.named(session, name)
@@ -110,9 +110,7 @@ async def fail(database: Database, name: str, *, after: int = 0) -> None:
         assert build is not None
         for event, _ in WAY[1 : after + 1]:
             await hosts.move(session, host, event, later(3))
-        await builds.hold(
-            session, build, step=8, reason="no DHCP", advice="See to it.", at=later(3)
-        )
+        await builds.hold(session, build, step=8, reason=reason, advice="See to it.", at=later(3))
 
 
 async def act(database: Database, what: str, actor: Actor = ADA, name: str = "spring") -> None:

@@ -32,6 +32,14 @@ def wish(names: list[str], **more: Any) -> dict[str, Any]:
     return {"name": "spring", "host_group": "web", "hosts": names, **more}
 
 
+def typed(names: list[str], **more: str) -> dict[str, str]:
+    """The form, filled in."""
+    numbers = {"canary": "1", "growth": "2", "failures": "10"}
+    limits = dict.fromkeys(("largest", "per_subnet", "per_boot_server", "per_pulp"), "0")
+    text = {"name": "spring", "host_group": "web", "hosts": "\r\n".join(names)}
+    return {**text, **numbers, **limits, "do": "start", **more}
+
+
 async def log(office: Office) -> list[tuple[str, str]]:
     async with office.database.sessions() as session:
         found = await session.exec(select(AuditEntry).order_by(col(AuditEntry.id)))
@@ -147,13 +155,23 @@ async def test_waves_are_touched_by_right_only(
     data = {"form": await form_of(browser)}
     for act in ("pause", "go-on", "cancel"):
         assert (await api.post(f"{WAVES}/spring/{act}")).status_code == status, act
+        sent = {**data, "do": act.replace("-", "_")}
+        assert (await browser.post("/waves/spring", data=sent)).status_code == status, act
     other = await api.post(WAVES, json=wish(names[2:], name="other"))
     assert other.status_code in (403, 409), other.text
     seen = status == 403
     assert len((await api.get(WAVES)).json()["waves"]) == seen
     assert (await api.get(f"{WAVES}/spring")).status_code == (200 if seen else 404)
+    assert ("spring" in (await browser.get("/waves")).text) is seen
+    assert ("spring" in (await browser.get("/")).text) is seen
+    shown = await browser.get("/waves/spring")
+    assert (shown.status_code, 'name="do"' in shown.text) == (200 if seen else 404, False)
+    if role is Role.VIEWER:
+        for do in ("start", "find", "choose"):
+            answer = await browser.post("/waves/new", data={**data, **typed(names[2:]), "do": do})
+            assert answer.status_code == 403, do
+        assert (await browser.get("/waves/new")).status_code == 403
     assert await log(office) == before
-    assert data
 
 
 async def test_a_wave_builds_anew_only_where_it_was_wished_for(office: Office) -> None:
@@ -167,3 +185,91 @@ async def test_a_wave_builds_anew_only_where_it_was_wished_for(office: Office) -
     made = await api.post(WAVES, json=wish([mine], rebuild=True))
     assert made.status_code == 201, made.text
     assert await advance(office) == 1
+
+
+async def test_forms_start_hold_up_and_cancel_a_wave(office: Office) -> None:
+    names = await some(office)
+    browser = await signed_in(office)
+    ours = {"form": await form_of(browser)}
+    for path in ("new", "spring"):
+        refused = await browser.post(f"/waves/{path}", data={**typed(names), "do": "start"})
+        assert refused.status_code == 403, path
+    begun = await browser.post("/waves/new", data={**ours, **typed(names, failures="25")})
+    assert (begun.status_code, begun.headers["location"]) == (303, "/waves/spring"), begun.text
+    async with office.database.sessions() as session:
+        wave = (await session.exec(select(Wave))).one()
+    assert (wave.failure_share, wave.asked_by) == (0.25, "ada in the console")
+    await advance(office)
+    page = (await browser.get("/waves/spring")).text
+    assert "spring runs with 3 hosts" in page
+    assert "0 of 3 in operation, 1 under way, 2 waiting" in page
+    assert ('value="pause"' in page, 'value="go_on"' in page) == (True, False)
+    assert "0 of 3 in operation" in (await browser.get("/")).text
+    for do, state in (("pause", "paused"), ("go_on", "running"), ("cancel", "cancelled")):
+        told = await browser.post("/waves/spring", data={**ours, "do": do})
+        assert told.headers["location"] == "/waves/spring"
+        assert f">{state}</span>" in (await browser.get("/waves/spring")).text
+    again = await browser.post("/waves/spring", data={**ours, "do": "pause"})
+    assert (again.status_code, "it must be running" in again.text) == (409, True)
+    assert (await browser.post("/waves/spring", data={**ours, "do": "jump"})).status_code == 422
+    assert (await browser.post("/waves/new", data={**ours, "do": "jump"})).status_code == 422
+    page = (await browser.get("/waves/spring")).text
+    assert ("2 let go" in page, 'name="do"' in page) == (True, False)
+    assert "2 let go" in (await browser.get("/waves")).text
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "said"),
+    [
+        ({"canary": "<b>"}, 422, "hosts of the canary: &#39;&lt;b&gt;&#39; is no whole number"),
+        ({"failures": "101"}, 422, "share of failures is 1.01"),
+        ({"growth": "nan"}, 422, "growth is nan"),
+        ({"name": "new"}, 422, "no wave is called new"),
+        ({"hosts": "nobody-here"}, 409, "there is no host &#39;nobody-here&#39;"),
+        ({"host_group": "gone"}, 409, "there is no host group"),
+    ],
+)
+async def test_a_refused_form_keeps_what_was_typed(
+    office: Office, change: dict[str, str], status: int, said: str
+) -> None:
+    names = await some(office)
+    browser = await signed_in(office)
+    ours = {"form": await form_of(browser), "per_pulp": "17", "rebuild": "true"}
+    answer = await browser.post("/waves/new", data={**typed(names), **ours, **change})
+    assert answer.status_code == status, answer.text
+    assert said in answer.text
+    kept = {**typed(names), **ours, **change}
+    assert kept["hosts"] in answer.text
+    assert ('value="17"' in answer.text, 'value="true" checked' in answer.text) == (True, True)
+    assert await log(office) == []
+
+
+async def test_hosts_are_found_and_chosen_for_the_form(office: Office) -> None:
+    names = await some(office)
+    await office.held(9, 14, "no DNS")
+    browser = await signed_in(office)
+    ours = {"form": await form_of(browser)}
+    find = {"do": "find", "find_state": "discovered", "find_text": "", "name": "Half typed"}
+    found = await browser.post("/waves/new", data={**ours, **typed(names[2:], **find)})
+    assert (found.status_code, "2 hosts were added" in found.text) == (200, True)
+    assert "\n".join([names[2], *names[:2]]) in found.text
+    assert ("Half typed" in found.text, "3 now" in found.text) == (True, True)
+    # From the page of the discovered hosts.
+    ticked = {**ours, "do": "choose", "host": names[:2], "host_group": "web", "name": ""}
+    chosen = await browser.post("/waves/new", data=ticked)
+    assert ("\n".join(names[:2]) in chosen.text, "2 now" in chosen.text) == (True, True)
+    page = (await browser.get("/discovered")).text
+    assert 'formaction="/waves/new"' in page
+
+
+async def test_names_and_reasons_are_escaped(office: Office) -> None:
+    names = await some(office, 2)
+    browser = await signed_in(office)
+    await browser.post("/waves/new", data={"form": await form_of(browser), **typed(names)})
+    await advance(office)
+    (going,) = await under_way(office.database)
+    await fail(office.database, going, reason="<script>alert(1)</script>")
+    await advance(office)
+    for path in ("/waves", "/waves/spring"):
+        page = (await browser.get(path)).text
+        assert ("&lt;script&gt;alert" in page, "<script>alert" in page) == (True, False), path
