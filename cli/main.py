@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import backup, bmc, candlepin, content, hosts, puppet, rules, site, users, webhooks
+from cli import backup, bmc, candlepin, content, hosts, puppet, rules, site, users, waves, webhooks
 from cli.doctor import doctor
 from cli.plan import drift, plan
 
@@ -32,6 +32,7 @@ app.add_typer(puppet.app, name="puppet")
 app.add_typer(candlepin.app, name="candlepin")
 app.add_typer(users.app, name="user")
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(waves.app, name="waves")
 app.command()(users.audit)
 app.command()(plan)
 app.command()(drift)

@@ -30,6 +30,7 @@ from flows.inception import inception
 from flows.plan import plan
 from flows.sync_content import sync_content
 from flows.tidy import tidy
+from flows.wave import wave
 from inventory.arrows import Phase
 
 __all__ = ["CATALOGUE", "Registered", "register"]
@@ -52,6 +53,7 @@ CATALOGUE = (
     Entry(cancel, Phase.CANCEL),
     Entry(decommission, Phase.DECOMMISSION),
     Entry(plan),
+    Entry(wave),
     Entry(doctor),
     Entry(attend, every=timedelta(minutes=1)),
     Entry(auto_provision, every=timedelta(minutes=10)),

@@ -25,7 +25,7 @@ from sqlmodel import col, select
 
 from deployments.lease import Lease
 from deployments.plans import start_plans
-from inventory import builds, claims
+from inventory import builds, claims, wave_advance
 from inventory.arrows import Phase
 from inventory.database import CHANNEL_CALLBACKS, DATABASE_ERRORS, AsyncSession, Sessions, notify
 from inventory.due import Due, due, settle_callbacks
@@ -104,7 +104,8 @@ class Dispatcher:
             await listener.wait(ROUND_SECONDS)
 
     async def round(self) -> None:
-        """Claim what is due, create the runs, and see to the claims of the dead."""
+        """Take waves on, claim what is due, create the runs, and see to the claims of the dead."""
+        await self._advance_waves()
         async with self.sessions.begin() as session:
             claimed = await self._claim(session, await due(session, MOST_AT_ONCE))
             await settle_callbacks(session, claimed, self.clock())
@@ -119,6 +120,14 @@ class Dispatcher:
             await self.created()
         await self._revive(one for one in buried if one.flow_run_id is not None)
         await self._look_after_forgotten()
+
+    async def _advance_waves(self) -> None:
+        """Order the next hosts of waves; what fails there keeps no host from its run."""
+        try:
+            async with self.sessions.begin() as session:
+                await wave_advance.advance(session, self.clock())
+        except Exception:
+            _log.exception("waves are not taken on in this round; it is tried again at the next")
 
     async def _claim(self, session: AsyncSession, found: Iterable[Due]) -> dict[Phase, set[UUID]]:
         together: dict[tuple[Phase, int | None], list[UUID]] = defaultdict(list)

@@ -8,6 +8,7 @@ from tasks.attend import hold_overdue, mark_slow
 from tasks.certificates import settle_certificates
 from tasks.puppet import collect_reports
 from tasks.undo import undo_late_writes
+from tasks.waves import show_waves
 
 __all__ = ["attend"]
 
@@ -25,3 +26,5 @@ async def attend() -> None:
     await collect_reports()
     for sentence in (*await hold_overdue(), *await mark_slow()):
         get_run_logger().warning(sentence)
+    # Last, and without a word of failure to the rest: it only shows.
+    await show_waves()

@@ -14,6 +14,8 @@
     ├── NotSignedIn        name and password, or a token, are not right
     ├── UnknownPerson      nobody has this name
     ├── BadPerson          a person cannot be made so
+    ├── UnknownWave        there is no wave of this name
+    ├── BadWave            a wave cannot be started so, or not be changed now
     ├── BadCondition       a discovery rule's condition or name cannot be computed
     ├── BadRule            a discovery rule is wrong; all problems, each with its field
     ├── NameOfOperator     the site file names a rule that was made by hand
@@ -29,7 +31,7 @@ from outside and are never worth a retry.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "BadCondition",
     "BadPerson",
     "BadRule",
+    "BadWave",
     "BuildOpen",
     "Forbidden",
     "InventoryError",
@@ -49,12 +52,16 @@ __all__ = [
     "OfSiteFile",
     "RuleExists",
     "RuleFailed",
+    "UnfitHosts",
     "UnknownBmc",
     "UnknownGroup",
     "UnknownHost",
     "UnknownPerson",
     "UnknownRule",
     "UnknownSite",
+    "UnknownWave",
+    "WaveExists",
+    "WrongTime",
 ]
 
 
@@ -202,6 +209,57 @@ class UnknownPerson(InventoryError):
 
 class BadPerson(InventoryError):
     """A person, password or token cannot be made so."""
+
+
+class UnknownWave(InventoryError):
+    """There is no wave of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no wave {name!r}; see those that are: rackrise waves list")
+
+
+class WaveExists(InventoryError):
+    """Another wave has the name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is a wave {name} already; choose another name")
+
+
+class BadWave(InventoryError):
+    """A wave cannot be started so.
+
+    Args:
+        problems: a sentence for each.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(problems))
+
+
+class UnfitHosts(InventoryError):
+    """Some hosts cannot be in a wave as they are now.
+
+    Args:
+        reasons: by the names that they were asked for by.
+    """
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        self.reasons = dict(reasons)
+        first = list(reasons.items())[:20]
+        lines = [f"  {name}: {reason}" for name, reason in first]
+        if len(reasons) > len(first):
+            lines.append(f"  and {len(reasons) - len(first)} more")
+        said = f"the wave is not started: {len(reasons)} of its hosts cannot be in it"
+        super().__init__("\n".join([said, *lines]))
+
+
+class WrongTime(InventoryError):
+    """A wave is at a point at which this cannot be asked of it."""
+
+    def __init__(self, name: str, state: str, need: Collection[str]) -> None:
+        wanted = " or ".join(sorted(need))
+        super().__init__(f"the wave {name} is {state}; for this it must be {wanted}")
 
 
 class BadRule(InventoryError):

@@ -22,9 +22,11 @@ from inventory.models import (
 __all__ = [
     "MAY_BE_CANCELLED",
     "MAY_BE_PROVISIONED",
+    "READY",
     "cancel",
     "decommission",
     "group_named",
+    "is_ready",
     "provision",
     "rebuild",
 ]
@@ -52,6 +54,26 @@ async def group_named(session: AsyncSession, name: str) -> HostGroup:
         others = await session.exec(select(HostGroup.name).order_by(HostGroup.name))
         raise UnknownGroup(name, list(others))
     return group
+
+
+READY = (
+    "it can be provisioned when it is discovered, cancelled, in operation, or held "
+    "before its reboot"
+)
+"""What ``provision`` needs of a host."""
+
+
+def is_ready(host: Host, build: Build | None) -> bool:
+    """Whether ``provision`` takes a host as it is now, with its open build."""
+    match host.state:
+        case HostState.DISCOVERED:
+            return build is not None
+        case HostState.HELD:
+            return build is not None and _before_reboot(build)
+        case HostState.IN_OPERATION | HostState.CANCELLED:
+            return build is None
+        case _:
+            return False
 
 
 async def provision(
@@ -97,11 +119,7 @@ async def provision(
             build = await builds.open_build(session, host, group=group, asked_by=asked_by, at=at)
             event = Event.REBUILD
         case _:
-            need = (
-                "it can be provisioned when it is discovered, cancelled, in operation, or held "
-                "before its reboot"
-            )
-            raise NotReady(host.name, host.state, need)
+            raise NotReady(host.name, host.state, READY)
     build = await _select(session, host, build, group, name=name, asked_by=asked_by, at=at)
     # Last, so that its event tells of the host as what it was selected for.
     if event is not None:

@@ -21,6 +21,7 @@ from gateway.operators.api.hosts import host_routes
 from gateway.operators.api.people import people_routes
 from gateway.operators.api.rules import rule_routes
 from gateway.operators.api.site import site_routes
+from gateway.operators.api.waves import wave_routes
 from gateway.operators.api.webhooks import webhook_routes
 from gateway.operators.console.app import add_console, answer
 from gateway.operators.context import Operators
@@ -32,6 +33,7 @@ from inventory.database import Sessions, cannot_hold
 from inventory.errors import (
     BadPerson,
     BadRule,
+    BadWave,
     Forbidden,
     InventoryError,
     NotSignedIn,
@@ -39,6 +41,7 @@ from inventory.errors import (
     UnknownHost,
     UnknownPerson,
     UnknownRule,
+    UnknownWave,
 )
 from inventory.models import now
 from inventory.scope import Scope
@@ -57,9 +60,11 @@ _STATUS: dict[type[InventoryError], int] = {
     UnknownHost: 404,
     UnknownPerson: 404,
     UnknownRule: 404,
+    UnknownWave: 404,
     UnknownWebhook: 404,
     BadPerson: 422,
     BadRule: 422,
+    BadWave: 422,
     BadWebhook: 422,
 }
 """What is not here is 409: what is asked for does not go with what is there."""
@@ -109,6 +114,7 @@ def _app(gateway: Operators) -> FastAPI:
     for routes in (
         host_routes,
         rule_routes,
+        wave_routes,
         site_routes,
         people_routes,
         webhook_routes,

@@ -61,6 +61,7 @@ from inventory.models.site import (
     Site,
     Subnet,
 )
+from inventory.models.waves import Wave, WaveHost, WaveOutcome, WaveState
 
 __all__ = [
     "EVENT_POSITION",
@@ -111,6 +112,10 @@ __all__ = [
     "Step",
     "StepState",
     "Subnet",
+    "Wave",
+    "WaveHost",
+    "WaveOutcome",
+    "WaveState",
     "Webhook",
     "WorkerLease",
     "now",

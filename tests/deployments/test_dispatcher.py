@@ -19,12 +19,14 @@ from sqlmodel import col, select
 from deployments import dispatcher as module
 from deployments.catalogue import register
 from deployments.dispatcher import Dispatcher
-from inventory import claims, hosts, retries
+from inventory import acts_on_waves, claims, hosts, retries, wave_advance
 from inventory.arrows import Phase
 from inventory.database import CHANNEL_CALLBACKS
 from inventory.life import Event, HostState
 from inventory.listening import listen
-from inventory.models import Callback, CallbackKind, Claim, Interface, now
+from inventory.models import Callback, CallbackKind, Claim, Door, Interface, Role, now
+from inventory.rights import Actor
+from inventory.wave_draft import Draft
 from tests.deployments.conftest import Prefect, Working
 from tests.flows.bench import Bench
 
@@ -100,6 +102,44 @@ async def test_what_a_host_tells_becomes_one_run_with_its_name_and_tag(
     assert run.parameters == {"hosts": [name], "company": str(claim.company)}
     assert claim.flow_run_id == run.id
     assert await unhandled(bench) == []
+
+
+async def start_wave(bench: Bench, *names: str) -> None:
+    draft = Draft("spring", "plain", names)
+    async with bench.database.sessions.begin() as session:
+        await acts_on_waves.start(
+            session, Actor("ada", Door.CONSOLE, Role.OPERATOR), draft, at=now()
+        )
+
+
+async def test_a_wave_has_its_canary_under_way_in_one_round(
+    bench: Bench, prefect: Prefect, dispatcher: Dispatcher
+) -> None:
+    first, second = await bench.discovered(1), await bench.discovered(2)
+    await start_wave(bench, first, second)
+    await dispatcher.round()
+    (run,) = await prefect.open_runs()
+    assert run.name.startswith("inception · ")
+    assert len(names_in(run)) == 1
+    assert (await bench.host(second)).state is HostState.DISCOVERED
+
+
+async def test_a_fault_in_waves_keeps_no_host_from_its_run(
+    bench: Bench,
+    prefect: Prefect,
+    dispatcher: Dispatcher,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fault(*_: object) -> int:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(wave_advance, "advance", fault)
+    name = await bench.discovered(1)
+    await bench.told(name, CallbackKind.FACTS)
+    await dispatcher.round()
+    assert len(await prefect.open_runs()) == 1
+    assert "waves are not taken on in this round" in caplog.text
 
 
 async def test_what_is_told_again_or_looked_at_twice_starts_nothing(

@@ -17,10 +17,12 @@ from gateway.operators.console.fleet import fleet_routes
 from gateway.operators.console.held import held_routes
 from gateway.operators.console.host import host_pages
 from gateway.operators.console.live import live_routes
+from gateway.operators.console.new_wave import new_wave_pages
 from gateway.operators.console.pages import STATIC, page, redirect
 from gateway.operators.console.people import people_pages
 from gateway.operators.console.rules import rule_pages
 from gateway.operators.console.signing_in import signing_in_routes
+from gateway.operators.console.waves import wave_pages
 from gateway.operators.console.webhooks import webhook_pages
 from gateway.operators.context import Operators
 from gateway.operators.sessions import SignInFirst
@@ -51,6 +53,8 @@ _PAGES = (
     discovered_pages,
     rule_pages,
     webhook_pages,
+    new_wave_pages,
+    wave_pages,
 )
 
 

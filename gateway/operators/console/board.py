@@ -7,9 +7,10 @@ from collections.abc import Collection
 
 from gateway.operators.console.pages import fragment
 from gateway.operators.context import Operators
-from inventory import fleet
+from inventory import fleet, wave_views
 from inventory.fleet import Counts
 from inventory.scope import Scope
+from inventory.wave_rows import WaveDetail, WaveRow
 
 __all__ = ["Board"]
 
@@ -29,14 +30,14 @@ class Board:
         self._making = asyncio.Lock()
         self._told = -1
         self._rows: dict[tuple[Scope, int], str] = {}
+        self._waves: dict[Scope, list[WaveRow]] = {}
+        self._wave: dict[tuple[Scope, str, int], WaveDetail] = {}
         self._counts: dict[Scope, tuple[float, Counts]] = {}
 
     async def rows(self, scope: Scope, hosts: Collection[int]) -> list[str]:
         """Rows of the fleet as pieces of a page; those that are not within a scope are left out."""
         async with self._making:
-            if self._told != self._gateway.hub.told:
-                self._rows.clear()
-                self._told = self._gateway.hub.told
+            self._forget_old()
             missing = [one for one in hosts if (scope, one) not in self._rows]
             if missing:
                 async with self._gateway.transaction() as session:
@@ -44,6 +45,37 @@ class Board:
                 for row in found:
                     self._rows[scope, row.id] = fragment("fleet_row.html.j2", row=row)
             return [made for one in hosts if (made := self._rows.get((scope, one)))]
+
+    async def waves(self, scope: Scope) -> list[WaveRow]:
+        """The waves that have not ended."""
+        async with self._making:
+            self._forget_old()
+            if scope not in self._waves:
+                async with self._gateway.transaction() as session:
+                    self._waves[scope] = await wave_views.unfinished(session, scope)
+            return self._waves[scope]
+
+    async def wave(self, scope: Scope, name: str, after: int, most: int) -> WaveDetail:
+        """One wave with a page of its hosts.
+
+        Raises:
+            UnknownWave: there is none of this name, or not for them.
+        """
+        key = (scope, name, after)
+        async with self._making:
+            self._forget_old()
+            if key not in self._wave:
+                async with self._gateway.transaction() as session:
+                    self._wave[key] = await wave_views.detail(
+                        session, scope, name, after=after, limit=most
+                    )
+            return self._wave[key]
+
+    def _forget_old(self) -> None:
+        if self._told != self._gateway.hub.told:
+            for made in (self._rows, self._waves, self._wave):
+                made.clear()
+            self._told = self._gateway.hub.told
 
     async def counts(self, scope: Scope) -> Counts:
         """How many hosts are where, from after this was asked; waited for, so that it is cheap."""

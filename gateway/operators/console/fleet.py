@@ -13,7 +13,7 @@ from starlette.responses import Response
 from gateway.operators.console.pages import page
 from gateway.operators.context import Operators
 from gateway.operators.sessions import Signed
-from inventory import fleet
+from inventory import fleet, wave_views
 from inventory.database import AsyncSession
 from inventory.fleet import Wanted
 from inventory.life import HostState
@@ -56,6 +56,7 @@ def fleet_routes(gateway: Operators) -> APIRouter:
         async with gateway.transaction() as session:
             found = await fleet.page(session, scope, wanted, after=after, limit=_A_PAGE)
             counts = await fleet.counts(session, scope)
+            waves = await wave_views.unfinished(session, scope)
             choices = await _choices(session, who.actor)
         kept = {
             "text": text,
@@ -74,6 +75,7 @@ def fleet_routes(gateway: Operators) -> APIRouter:
             who,
             rows=found.rows,
             counts=counts,
+            waves=waves,
             states=list(HostState),
             wanted=kept,
             filtered=bool(query),

@@ -19,11 +19,12 @@ from gateway.live import EVERYTHING, Changes
 from gateway.operators.console.board import Board
 from gateway.operators.console.host import host_pieces
 from gateway.operators.console.pages import fragment
+from gateway.operators.console.waves import A_PAGE, wave_pieces
 from gateway.operators.context import Operators
 from gateway.operators.sessions import Signed, SignedIn, SignInFirst, signed_in
 from gateway.sse import Message, sse
 from inventory.database import DATABASE_ERRORS
-from inventory.errors import UnknownHost
+from inventory.errors import UnknownHost, UnknownWave
 from inventory.life import HostState
 
 __all__ = ["live_routes"]
@@ -62,6 +63,7 @@ def live_routes(gateway: Operators) -> APIRouter:
             counts = await board.counts(scope)
             states = list(HostState)
             yield fragment("counts.html.j2", counts=counts, states=states, wanted=wanted)
+            yield fragment("waves_glance.html.j2", waves=await board.waves(scope))
 
         return sse(gateway.hub, _follow(gateway, request, who, pieces, None))
 
@@ -75,6 +77,20 @@ def live_routes(gateway: Operators) -> APIRouter:
                 raise SignInFirst("/") from None
 
         return sse(gateway.hub, _follow(gateway, request, who, pieces, frozenset({host})))
+
+    @router.get("/live/waves/{name}")
+    async def of_wave(
+        request: Request, name: str, who: Signed, after: Annotated[int, Query(lt=2**31)] = -1
+    ) -> Response:
+        async def pieces(asks: SignedIn, _: Changes) -> AsyncIterator[str]:
+            try:
+                detail = await board.wave(asks.actor.scope, name, after, A_PAGE)
+            except UnknownWave:
+                raise SignInFirst("/") from None
+            for one in wave_pieces(asks, detail):
+                yield one
+
+        return sse(gateway.hub, _follow(gateway, request, who, pieces, None))
 
     return router
 

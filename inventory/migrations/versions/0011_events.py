@@ -1,7 +1,7 @@
 """Events of hosts, webhooks that are told of them, and notices for whoever looks at a host.
 
 Revision ID: 0011
-Revises: 0009
+Revises: 0010
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
-_TOLD_OF = ("host", "interface", "build", "step")
+_TOLD_OF = ("host", "interface", "build", "step", "wavehost")
 """Tables whose changes open pages are told of."""
 
 # Statement by statement and not row by row: one statement changes many steps of a build. Within a

@@ -12,7 +12,7 @@ import pytest
 from gateway.live import Hub, hearing
 from gateway.operators.app import create_operators_app
 from gateway.settings import GatewaySettings
-from inventory import acts, events, rule_book, webhooks
+from inventory import acts, acts_on_waves, events, rule_book, wave_advance, webhooks
 from inventory.hosts import move
 from inventory.life import Event
 from inventory.models import Door, Host, Role
@@ -20,9 +20,11 @@ from inventory.orders import group_named
 from inventory.rights import Actor
 from inventory.rule_draft import read_draft
 from inventory.sealing import Sealer
+from inventory.wave_draft import Draft
 from serving.listeners import Listener, served, tcp_socket, url_of
 from tests.gateway.operators.browser import Window, chromium
 from tests.gateway.operators.conftest import PASSWORD, Office
+from tests.inventory.test_waves import arrive, fail, under_way
 from tests.inventory.world import discovered, make_rule
 
 pytestmark = pytest.mark.long
@@ -94,7 +96,21 @@ PAGES = (
     "/hosts/web7.example.org/arrows/6",
     *("/discovered", "/rules", "/rules/new", "/rules/file", "/rules/hand", "/webhooks"),
     "/webhooks?deliveries_of=pager",
+    *("/waves", "/waves/new", "/waves/spring"),
 )
+
+
+async def advance(office: Office) -> None:
+    async with office.database.sessions.begin() as session:
+        await wave_advance.advance(session, office.now())
+
+
+async def a_wave(office: Office, hosts: list[Host]) -> None:
+    """One whose canary, two hosts, is under way."""
+    draft = Draft("spring", "web", tuple(one.name for one in hosts), canary=2, failure_share=0)
+    async with office.database.sessions.begin() as session:
+        await acts_on_waves.start(session, ADA, draft, at=office.now())
+    await advance(office)
 
 
 async def some_rules_and_a_webhook(office: Office) -> None:
@@ -107,7 +123,12 @@ async def some_rules_and_a_webhook(office: Office) -> None:
         wanted = webhooks.Wanted("https://example.org/hook")
         sealer = Sealer(key)
         await webhooks.add(session, "pager", wanted, sealer=sealer, made_by="x", at=office.now())
-    await some_hosts(office)
+    hosts = await some_hosts(office)
+    await a_wave(office, hosts[:3])
+    first, *_ = await under_way(office.database)
+    assert first.startswith(hosts[0].name)
+    await fail(office.database, first)
+    await advance(office)
     async with office.database.sessions.begin() as session:
         await events.publish(session, office.now())
 
@@ -173,4 +194,40 @@ async def test_a_rule_is_tried_and_saved_by_its_buttons(office: Office) -> None:
         await page.goto(f"{url}/rules/all")
         await page.get_by_role("button", name="Remove this rule").click()
         await page.get_by_role("status").get_by_text("all is removed").wait_for()
+        assert window.complaints == []
+
+
+async def test_a_wave_is_watched_and_stopped_live(office: Office) -> None:
+    hosts = [(await discovered(office.database.sessions, one))[0] for one in range(1, 5)]
+    async with opened(office) as (window, url):
+        page = window.page
+        page.on("dialog", lambda dialog: dialog.accept())
+        await page.goto(f"{url}/waves/new")
+        await page.get_by_label("Name", exact=True).fill("spring")
+        await page.get_by_role("button", name="Add to the list").click()
+        await page.get_by_text("4 hosts were added to the list").wait_for()
+        await page.get_by_label("Hosts of the canary").fill("2")
+        await page.get_by_role("button", name="Start").click()
+        await page.get_by_text("spring runs with 4 hosts").wait_for()
+        await advance(office)
+        now = page.locator("#wave-now")
+        await now.get_by_text("0 of 4 in operation, 2 under way, 2 waiting").wait_for()
+        first, second = await under_way(office.database)
+        await arrive(office.database, first)
+        await now.get_by_text("1 of 4 in operation, 1 under way").wait_for()
+        row = page.locator(f"#wave-host-{hosts[0].id}")
+        await row.get_by_text("in operation").wait_for()
+        await fail(office.database, second)
+        await advance(office)
+        await now.get_by_text("1 of 2 hosts failed, and 10% may").wait_for()
+        await page.get_by_role("button", name="Go on").click()
+        await page.get_by_text("spring goes on").wait_for()
+        await page.goto(url)
+        glance = page.locator("#waves")
+        await glance.get_by_text("1 of 4 in operation, 1 failed, 2 waiting").wait_for()
+        await page.wait_for_timeout(1000)
+        async with office.database.sessions.begin() as session:
+            await acts_on_waves.pause(session, ADA, "spring", at=office.now())
+        await glance.get_by_text("paused").wait_for()
+        assert await window.faults() == []
         assert window.complaints == []

@@ -1,0 +1,148 @@
+"""Which hosts a wave may provision: asked when it starts, and again when a host's turn comes.
+
+Hours may lie between the two, in which people do what they like with a host. So a wave installs
+anew what has a system only if that was wished for, and only where it is the same system still.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlmodel import col, select
+
+from inventory import orders
+from inventory.database import AsyncSession
+from inventory.errors import BadWave, InventoryError, NotReady, UnfitHosts, UnknownHost
+from inventory.life import HostState
+from inventory.models import Build, BuildOutcome, Host, Wave, WaveHost
+from inventory.rights import Actor, in_scope
+
+__all__ = ["Standing", "admit", "require_fit", "standings"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a host has been built; if it is another later, somebody has built it meanwhile."""
+
+    generation: int = 0
+    """Of its newest build."""
+    operated: int = 0
+    """Of the newest build that went into operation since it last left for good; 0: it has no
+    system that is worth anything."""
+
+
+async def standings(session: AsyncSession, host_ids: Collection[int]) -> dict[int, Standing]:
+    """How far hosts have been built, by id."""
+
+    def newest(outcome: BuildOutcome) -> sa.ColumnElement[int]:
+        of_these = sa.func.max(col(Build.generation)).filter(col(Build.outcome) == outcome)
+        return sa.func.coalesce(of_these, 0)
+
+    found = await session.exec(
+        select(
+            Build.host_id,
+            sa.func.max(col(Build.generation)),
+            newest(BuildOutcome.IN_OPERATION),
+            newest(BuildOutcome.RETIRED),
+        )
+        .where(col(Build.host_id).in_(host_ids))
+        .group_by(col(Build.host_id))
+    )
+    return {
+        host: Standing(newest, good if good > gone else 0) for host, newest, good, gone in found
+    }
+
+
+def require_fit(
+    host: Host,
+    build: Build | None,
+    standing: Standing,
+    *,
+    rebuild: bool,
+    admitted: Standing | None = None,
+) -> None:
+    """Refuse a host that a wave must leave alone.
+
+    Args:
+        host: as it is now; at its turn, locked.
+        build: its open build.
+        standing: how far it has been built.
+        rebuild: what has a system may be installed anew.
+        admitted: how far it had been built when it came into the wave; None: it comes now.
+
+    Raises:
+        NotReady: says why.
+    """
+    if not orders.is_ready(host, build):
+        raise NotReady(host.name, host.state, orders.READY)
+    if host.state is HostState.DISCOVERED or not standing.operated:
+        return
+    if not rebuild:
+        need = "it has a system, and a wave installs none anew unless a rebuild is asked for"
+        raise NotReady(host.name, host.state, need)
+    if admitted is not None and admitted != standing:
+        need = "somebody has had it built after it had come into the wave"
+        raise NotReady(host.name, host.state, need)
+
+
+async def admit(
+    session: AsyncSession, actor: Actor, names: Sequence[str], *, rebuild: bool
+) -> list[tuple[int, Standing]]:
+    """The hosts that are to be in a wave, in their order.
+
+    Args:
+        session: only read.
+        actor: whose hosts they must be.
+        names: in any case.
+        rebuild: what has a system may be installed anew.
+
+    Raises:
+        UnfitHosts: says of each that cannot be in it why.
+    """
+    meant = {name: name.strip().lower() for name in names}
+    found = await session.exec(
+        select(Host).where(col(Host.name).in_(set(meant.values())), in_scope(actor.scope))
+    )
+    there = {one.name: one for one in found}
+    ids = [one.id for one in there.values()]
+    elsewhere = await _waves_of(session, ids)
+    open_builds = await session.exec(
+        select(Build).where(col(Build.host_id).in_(ids), col(Build.closed_at).is_(None))
+    )
+    builds = {one.host_id: one for one in open_builds}
+    known = await standings(session, ids)
+    wrong, fit = dict[str, str](), dict[int, Standing]()
+    for name, times in Counter(names).items():
+        host = there.get(meant[name])
+        try:
+            if host is None:
+                raise UnknownHost(name)
+            if times > 1:
+                raise BadWave([f"the host {name} is named {times} times"])
+            if host.id in fit:
+                raise BadWave([f"the host {name} is named twice, spelt in two ways"])
+            if host.id in elsewhere:
+                wave = elsewhere[host.id]
+                raise BadWave(
+                    [f"the host {name} is in the wave {wave}; cancel that, or wait until it ends"]
+                )
+            standing = known.get(host.id, Standing())
+            require_fit(host, builds.get(host.id), standing, rebuild=rebuild)
+            fit[host.id] = standing
+        except InventoryError as error:
+            wrong[name] = str(error)
+    if wrong:
+        raise UnfitHosts(wrong)
+    return list(fit.items())
+
+
+async def _waves_of(session: AsyncSession, host_ids: Collection[int]) -> dict[int, str]:
+    found = await session.exec(
+        select(WaveHost.host_id, Wave.name)
+        .join(Wave, col(Wave.id) == col(WaveHost.wave_id))
+        .where(col(WaveHost.host_id).in_(host_ids), col(WaveHost.let_go_at).is_(None))
+    )
+    return dict(found.all())
