@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC
-from typing import Any
+from datetime import UTC, datetime
 
 from gateway.operators.console.pages import span
+from inventory.arrow_views import ArrowView, Standing
 from inventory.arrows import WAY, Phase
-from inventory.host_view import ArrowView
-from inventory.models import StepState
 
-__all__ = ["ACTORS", "Diagram", "Drawn", "draw"]
+__all__ = ["ACTORS", "Diagram", "Drawn", "draw", "stands"]
 
 ACTORS = (
     "User", "Host", "DHCP", "TFTP", "DNS", "Proxy", "Rackrise", "Pulp", "Candlepin", "Puppet",
@@ -26,10 +24,13 @@ TITLES = {
 }
 _COLUMN, _ROW, _BAND, _MARGIN, _HEAD, _SIDE = 96, 32, 34, 74, 34, 250
 _MARKS = {
-    StepState.RUNNING: "▶",
-    StepState.FAILED: "✕",
-    StepState.PENDING: "·",
-    StepState.NOT_ASKED: "-",
+    Standing.AWAITED: "◇",
+    Standing.RUNNING: "▶",
+    Standing.HELD: "✕",
+    Standing.HALTED: "■",
+    Standing.FAILED: "✕",
+    Standing.PENDING: "·",
+    Standing.NOT_ASKED: "-",
 }
 _EVIDENCE = {"observed": "●", "reported": "◐", "implied": "○"}
 
@@ -76,20 +77,15 @@ class Diagram:
     top: int
 
 
-def draw(arrows: Sequence[ArrowView], held_at: int | None) -> Diagram:
-    """Place the arrows of a build.
-
-    Args:
-        arrows: all of them in their order.
-        held_at: the one at which the host is held; None: it is not.
-    """
+def draw(arrows: Sequence[ArrowView]) -> Diagram:
+    """Place the arrows of a build, all of them in their order."""
     y, bands, drawn = _HEAD, [], []
     for phase in WAY:
         bands.append(Band(TITLES[phase], y))
         y += _BAND
         for one in arrows:
             if one.phase == phase.value:
-                drawn.append(_drawn(one, y + _ROW - 12, held=one.number == held_at))
+                drawn.append(_drawn(one, y + _ROW - 12))
                 y += _ROW
     lanes = _MARGIN + (len(ACTORS) - 1) * _COLUMN + _MARGIN
     return Diagram(
@@ -108,11 +104,10 @@ def _x(actor: str) -> int:
     return _MARGIN + ACTORS.index(actor) * _COLUMN
 
 
-def _drawn(one: ArrowView, y: int, *, held: bool) -> Drawn:
+def _drawn(one: ArrowView, y: int) -> Drawn:
     start, end = _x(one.source), _x(one.target)
-    state = "held" if held else one.state.value.replace(" ", "-")
-    kinds = [state, one.evidence or "", "slow" if one.slow else ""]
-    mark = _EVIDENCE.get(one.evidence or "", "●") if one.state is StepState.DONE else ""
+    kinds = [one.standing.replace(" ", "-"), one.evidence or "", "slow" if one.slow else ""]
+    done = _EVIDENCE.get(one.evidence or "", "●")
     return Drawn(
         arrow=one,
         y=y,
@@ -120,27 +115,48 @@ def _drawn(one: ArrowView, y: int, *, held: bool) -> Drawn:
         x2=end,
         back=7 if end > start else -7,
         kind=" ".join(kind for kind in kinds if kind),
-        mark="✕" if held else mark or _MARKS[one.state],
+        mark=_MARKS.get(one.standing, done),
         said=_said(one),
-        spoken=_spoken(one, held=held),
+        spoken=_spoken(one),
     )
 
 
+def stands(one: ArrowView) -> str:
+    """How an arrow stands, in words."""
+    match one.standing:
+        case Standing.AWAITED:
+            return "the host's turn"
+        case Standing.HALTED:
+            return "was under way when the build stopped"
+        case Standing.HELD:
+            return "held here"
+        case other:
+            return other.value
+
+
 def _said(one: ArrowView) -> str:
-    if one.state is StepState.NOT_ASKED:
-        return "not asked for"
+    usually = "" if one.usual_seconds is None else f", usually {span(one.usual_seconds)}"
+    match one.standing:
+        case Standing.NOT_ASKED | Standing.HALTED:
+            return stands(one)
+        case Standing.AWAITED:
+            return f"the host's turn since {_clock(one.awaited_since)}{usually}"
+        case Standing.RUNNING:
+            return f"since {_clock(one.started_at)}{usually}"
     if one.ended_at is None:
         return ""
-    said = f"{one.ended_at.astimezone(UTC):%H:%M:%S}"
-    if one.seconds is not None:
-        said += f" · {span(one.seconds)}"
-    if one.usual_seconds is not None:
-        said += f", usually {span(one.usual_seconds)}"
-    return said
+    took = "" if one.seconds is None else f" · {span(one.seconds)}"
+    return f"{_clock(one.ended_at)}{took}{usually}"
 
 
-def _spoken(one: ArrowView, *, held: bool) -> str:
-    parts: list[Any] = [one.label, "held here" if held else one.state.value]
+def _clock(at: datetime | None) -> str:
+    return "?" if at is None else f"{at.astimezone(UTC):%H:%M:%S}"
+
+
+def _spoken(one: ArrowView) -> str:
+    parts: list[str] = [one.label, stands(one)]
+    if one.awaited_since is not None:
+        parts.append(f"awaited since {_clock(one.awaited_since)}")
     if one.evidence:
         parts.append(one.evidence)
     if one.seconds is not None:

@@ -11,17 +11,18 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
 from gateway.answers import Refusal
-from gateway.operators.console.diagram import draw
+from gateway.operators.console.diagram import draw, stands
 from gateway.operators.console.held import told
 from gateway.operators.console.pages import fragment, page, path_of, redirect
 from gateway.operators.context import Operators
 from gateway.operators.sessions import Signed, SignedForm, SignedIn, form_value
 from inventory import acts, audit, builds, plans, profiles, repositories, rights
+from inventory.arrow_views import arrows_of
 from inventory.arrows import arrow
 from inventory.database import AsyncSession
 from inventory.fleet import FleetRow
 from inventory.hardware import hardware_of
-from inventory.host_view import Record, arrow_detail, arrows_of, facts_of, host_view
+from inventory.host_view import Record, arrow_detail, facts_of, host_view
 from inventory.life import HostState
 from inventory.models import Build, Host, Role
 from inventory.orders import MAY_BE_CANCELLED, MAY_BE_PROVISIONED
@@ -63,10 +64,9 @@ async def _now(
 ) -> dict[str, Any]:
     """What the live part of the page shows."""
     arrows = () if build is None else await arrows_of(session, build)
-    held_at = row.held_step if row.state is HostState.HELD and not older else None
     return {
         "row": row,
-        "diagram": draw(arrows, held_at) if arrows else None,
+        "diagram": draw(arrows) if arrows else None,
         "held_label": arrow(row.held_step).label if row.held_step else "",
         "older": older,
     }
@@ -165,6 +165,7 @@ def _looking(router: APIRouter, gateway: Operators) -> None:
             who,
             name=host.name,
             detail=detail,
+            stands=stands(detail.arrow),
             records=records,
         )
 

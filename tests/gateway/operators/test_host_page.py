@@ -100,7 +100,8 @@ async def test_the_diagram_has_every_arrow_in_its_state(office: Office) -> None:
     found = re.findall(r'class="arrow ([^"]+)" data-arrow="(\d+)"', page)
     classes = {int(number): kind for kind, number in found}
     assert sorted(classes) == [one.number for one in ARROWS]
-    assert (classes[1], classes[8], classes[12]) == ("done reported", "done observed", "running")
+    # Whoever worked at 12 does so no more: the host is held.
+    assert (classes[1], classes[8], classes[12]) == ("done reported", "done observed", "halted")
     assert (classes[14], classes[20], classes[23]) == ("held", "pending", "not-asked-for")
     assert 'aria-label="14 Rackrise → Proxy: asks for the names, held here"' in page
     assert "Held at 14 Rackrise → Proxy: asks for the names" in page

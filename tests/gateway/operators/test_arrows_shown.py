@@ -1,0 +1,109 @@
+"""How each arrow of a host's page stands: whose turn it is, and what nobody works at any more."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from sqlmodel import select
+
+from inventory import acts, builds, orders, steps
+from inventory.arrows import Evidence
+from inventory.hosts import move
+from inventory.life import Event, HostState
+from inventory.models import Build, BuildOutcome, Host, Role
+from tests.gateway.operators.conftest import Office
+from tests.gateway.operators.forms import signed_in
+from tests.gateway.operators.test_host_page import ADA, NAME, host_at
+
+
+def kinds(page: str) -> dict[int, str]:
+    found = re.findall(r'class="arrow ([^"]+)" data-arrow="(\d+)"', page)
+    return {int(number): kind for kind, number in found}
+
+
+async def done_until(office: Office, number: int) -> None:
+    async with office.database.sessions.begin() as session:
+        build = (await session.exec(select(Build))).one()
+        await steps.finish(
+            session,
+            build.id,
+            range(1, number + 1),
+            evidence=Evidence.OBSERVED,
+            seen="seen",
+            at=office.now(),
+        )
+
+
+@pytest.mark.parametrize(
+    ("state", "done", "awaited"),
+    [
+        (HostState.REBOOTING, 17, 18),
+        (HostState.INSTALLING, 21, 22),
+        (HostState.FIRST_BOOT, 29, 30),
+    ],
+)
+async def test_the_hosts_turn_is_shown_at_the_arrow_that_comes_next(
+    office: Office, state: HostState, done: int, awaited: int
+) -> None:
+    await host_at(office, state)
+    await done_until(office, done)
+    browser = await signed_in(office, role=Role.VIEWER)
+    page = (await browser.get(f"/hosts/{NAME}")).text
+    found = kinds(page)
+    assert [one for one, kind in found.items() if kind == "awaited"] == [awaited]
+    since = f"{office.now():%H:%M:%S}"
+    assert f"the host&#39;s turn since {since}" in page
+    assert re.search(
+        rf'aria-label="{awaited} [^"]+, the host&#39;s turn, awaited since {since}"', page
+    )
+    behind = (await browser.get(f"/hosts/{NAME}/arrows/{awaited}")).text
+    assert "<dd>the host&#39;s turn since" in behind
+
+
+async def test_what_the_host_is_at_is_not_awaited_too(office: Office) -> None:
+    await host_at(office, HostState.INSTALLING)
+    await done_until(office, 21)
+    async with office.database.sessions.begin() as session:
+        build = (await session.exec(select(Build))).one()
+        await steps.begin(session, [build.id], [22], None, office.now())
+    found = kinds((await (await signed_in(office)).get(f"/hosts/{NAME}")).text)
+    assert found[22] == "running"
+    assert "awaited" not in found.values()
+
+
+async def test_where_it_is_our_turn_no_host_is_awaited(office: Office) -> None:
+    await host_at(office, HostState.PREPARING)
+    await done_until(office, 6)
+    page = (await (await signed_in(office)).get(f"/hosts/{NAME}")).text
+    assert "awaited" not in kinds(page).values()
+    assert "the host&#39;s turn since" not in page
+
+
+@pytest.mark.parametrize("end", ["given up", "undone", "let go", "superseded", "held"])
+async def test_nothing_is_under_way_in_a_build_that_has_stopped(office: Office, end: str) -> None:
+    host = await host_at(office, HostState.PREPARING)
+    at = office.now()
+    async with office.database.sessions.begin() as session:
+        host = await session.get_one(Host, host.id)
+        build = (await session.exec(select(Build))).one()
+        await steps.begin(session, [build.id], [7, 8], None, at)
+        match end:
+            case "given up":
+                await acts.cancel(session, ADA, NAME, at=at)
+            case "undone":
+                await acts.cancel(session, ADA, NAME, at=at)
+                await builds.close_build(session, build, BuildOutcome.CANCELLED, at)
+                await move(session, host, Event.RECORDS_GONE, at)
+            case "let go":
+                await acts.decommission(session, ADA, NAME, at=at)
+            case "superseded":
+                await builds.close_build(session, build, BuildOutcome.SUPERSEDED, at)
+                group = await orders.group_named(session, "web")
+                await builds.open_build(session, host, group=group, asked_by="x", at=at)
+            case "held":
+                await builds.hold(session, build, step=14, reason="DNS", advice="", at=at)
+    browser = await signed_in(office, role=Role.VIEWER)
+    page = (await browser.get(f"/hosts/{NAME}?generation=1")).text
+    assert (kinds(page)[7], kinds(page)[8]) == ("halted", "halted")
+    assert "was under way when the build stopped" in page
