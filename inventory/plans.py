@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from inventory import orders, rights
+from inventory.allowed import Act, require_role
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
-from inventory.models import Host, PlanRequest, Role
+from inventory.models import Host, PlanRequest
 from inventory.rights import Actor
 
 __all__ = ["PlanView", "ask", "end", "latest", "of_host", "started", "wanted"]
@@ -56,7 +57,7 @@ async def ask(
     Raises:
         InventoryError: host or group is unknown, or not theirs.
     """
-    rights.require(actor, Role.VIEWER)
+    require_role(actor, Act.PLAN)
     host = await rights.own_host(session, actor, name)
     if group:
         rights.require_group(actor, group)

@@ -17,11 +17,12 @@ from gateway.operators.context import Operators
 from gateway.operators.sessions import Signed, SignedForm
 from inventory import acts, fleet, machines, rights, rule_trials
 from inventory.acts import Provisioned
+from inventory.allowed import Act, may_ask
 from inventory.database import AsyncSession
 from inventory.fleet import FleetRow, Wanted
 from inventory.life import HostState
 from inventory.machines import Machine, named_values
-from inventory.models import Host, Role
+from inventory.models import Host
 from inventory.rule_trials import RuleVerdict, size_words
 
 __all__ = ["discovered_pages"]
@@ -65,7 +66,7 @@ def discovered_pages(gateway: Operators) -> APIRouter:
             who,
             hosts=hosts,
             groups=groups,
-            may=who.actor.may(Role.OPERATOR),
+            may=may_ask(who.actor, Act.PROVISION),
             text=text,
             more=more,
             after=after,

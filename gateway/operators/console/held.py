@@ -11,8 +11,8 @@ from gateway.operators.console.pages import page, redirect
 from gateway.operators.context import Operators
 from gateway.operators.sessions import Signed, SignedForm
 from inventory import acts, retries
+from inventory.allowed import Act, may_ask
 from inventory.arrows import arrow
-from inventory.models import Role
 from inventory.retries import Retried
 
 __all__ = ["held_routes", "told"]
@@ -36,7 +36,7 @@ def held_routes(gateway: Operators) -> APIRouter:
             who,
             groups=groups,
             labels=labels,
-            may=who.actor.may(Role.OPERATOR),
+            may=may_ask(who.actor, Act.RETRY),
         )
 
     @router.post("/held/retry")

@@ -17,46 +17,24 @@ from gateway.operators.console.pages import fragment, page, path_of, redirect
 from gateway.operators.context import Operators
 from gateway.operators.sessions import Signed, SignedForm, SignedIn, form_value
 from inventory import acts, audit, builds, plans, profiles, repositories, rights
+from inventory.allowed import Act, offered
 from inventory.arrow_views import arrows_of
 from inventory.arrows import arrow
 from inventory.database import AsyncSession
 from inventory.fleet import FleetRow
 from inventory.hardware import hardware_of
 from inventory.host_view import Record, arrow_detail, facts_of, host_view
-from inventory.life import HostState
-from inventory.models import Build, Host, Role
-from inventory.orders import MAY_BE_CANCELLED, MAY_BE_PROVISIONED
+from inventory.models import Build, Host
 from inventory.overview import effects_of_host
 from inventory.rights import Actor
 
 __all__ = ["host_pages", "host_pieces"]
 
 _ENTRIES = 20
-_BUILT = frozenset({HostState.IN_OPERATION, HostState.CANCELLED, HostState.HELD})
 
 
-@dataclass(frozen=True)
-class May:
-    """Which buttons a host has for somebody; the acts check again."""
-
-    retry: bool = False
-    provision: bool = False
-    rebuild: bool = False
-    cancel: bool = False
-    decommission: bool = False
-    plan: bool = True
-
-
-def _may(actor: Actor, row: FleetRow) -> May:
-    if not actor.may(Role.OPERATOR):
-        return May()
-    return May(
-        retry=row.state is HostState.HELD,
-        provision=row.state in MAY_BE_PROVISIONED and row.state is not HostState.IN_OPERATION,
-        rebuild=row.state in _BUILT and row.host_group is not None,
-        cancel=row.state in MAY_BE_CANCELLED and row.state is not HostState.CANCELLING,
-        decommission=row.state not in (HostState.RETIRED, HostState.DECOMMISSIONING),
-    )
+async def _offered(session: AsyncSession, actor: Actor, host: Host) -> frozenset[Act]:
+    return offered(actor, host, await builds.current_build(session, host.id))
 
 
 async def _now(
@@ -85,13 +63,14 @@ async def host_pieces(gateway: Operators, who: SignedIn, host_id: int) -> list[s
         now = await _now(session, view.row, await builds.latest_build(session, host_id))
         groups = await rights.own_groups(session, who.actor)
         plan = await plans.latest(session, host_id)
+        may = await _offered(session, who.actor, host)
     prefect_url = gateway.settings.prefect_url.rstrip("/")
     pieces = [
         fragment("host_now.html.j2", **now),
         fragment(
             "host_actions.html.j2",
             row=view.row,
-            may=_may(who.actor, view.row),
+            may=may,
             groups=groups,
             form=form_value(who.secret),
         ),
@@ -135,6 +114,7 @@ def _looking(router: APIRouter, gateway: Operators) -> None:
                 ),
             }
             now = await _now(session, view.row, build, older)
+            may = await _offered(session, actor, host)
         return page(
             gateway,
             request,
@@ -142,7 +122,7 @@ def _looking(router: APIRouter, gateway: Operators) -> None:
             who,
             view=view,
             generation=shown,
-            may=_may(actor, view.row),
+            may=may,
             **found,
             **now,
         )

@@ -84,6 +84,29 @@ async def test_a_host_has_the_buttons_of_its_state(
     assert buttons(page) == {"plan"}
 
 
+@pytest.mark.parametrize(
+    ("held_from", "without"),
+    [
+        (HostState.INSTALLING, {"provision"}),
+        (HostState.CANCELLING, {"provision", "rebuild"}),
+        (HostState.DECOMMISSIONING, {"provision", "rebuild", "cancel"}),
+    ],
+)
+async def test_a_held_host_has_no_button_that_would_be_refused(
+    office: Office, held_from: HostState, without: set[str]
+) -> None:
+    await host_at(office, HostState.HELD)
+    async with office.database.sessions.begin() as session:
+        (await session.exec(select(Build))).one().held_from = held_from
+    browser = await browser_of(office, Role.OPERATOR)
+    page = (await browser.get(f"/hosts/{NAME}")).text
+    assert buttons(page) == set(BUTTONS) - without
+    fields = {"form": form_of(page), "host_group": "web"}
+    for one in without:
+        answer = await browser.post(f"/hosts/{NAME}/{one}", data=fields)
+        assert (one, answer.status_code) == (one, 409)
+
+
 async def test_the_diagram_has_every_arrow_in_its_state(office: Office) -> None:
     host = await host_at(office, HostState.HELD)
     async with office.database.sessions.begin() as session:
