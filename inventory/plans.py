@@ -16,6 +16,7 @@ from sqlmodel import col, select
 from inventory import orders, rights
 from inventory.allowed import Act, require_role
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
+from inventory.errors import NotReady
 from inventory.models import Host, PlanRequest
 from inventory.rights import Actor
 
@@ -62,6 +63,8 @@ async def ask(
     if group:
         rights.require_group(actor, group)
         await orders.group_named(session, group)
+    elif host.host_group_id is None:
+        raise NotReady(host.name, host.state, "nobody has said what it is to be: name a host group")
     asked = PlanRequest(
         host_id=host.id, host_group=group, name="", asked_by=actor.title, asked_at=at
     )

@@ -77,7 +77,12 @@ def answer(gateway: Operators) -> Answer:
         if request.url.path.startswith("/api/"):
             return JSONResponse({"message": sentence}, status, headers)
         who = getattr(request.state, "signed_in", None)
-        told = page(gateway, request, "sentence.html.j2", who, status=status, sentence=sentence)
+        told = page(
+            *(gateway, request, "sentence.html.j2", who),
+            status=status,
+            sentence=sentence,
+            missing=status == 404,
+        )
         told.headers.update(headers or {})
         return told
 

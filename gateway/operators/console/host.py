@@ -23,7 +23,14 @@ from inventory.arrows import arrow
 from inventory.database import AsyncSession
 from inventory.fleet import FleetRow
 from inventory.hardware import hardware_of
-from inventory.host_view import Record, arrow_detail, facts_of, host_view
+from inventory.host_view import (
+    BuildView,
+    HostView,
+    Record,
+    arrow_detail,
+    facts_of,
+    host_view,
+)
 from inventory.models import Build, Host
 from inventory.overview import effects_of_host
 from inventory.rights import Actor
@@ -38,9 +45,9 @@ async def _offered(session: AsyncSession, actor: Actor, host: Host) -> frozenset
 
 
 async def _now(
-    session: AsyncSession, row: FleetRow, build: Build | None, older: str = ""
+    session: AsyncSession, row: FleetRow, build: Build | None, older: BuildView | None = None
 ) -> dict[str, Any]:
-    """What the live part of the page shows."""
+    """What the live part of the page shows; of an older build, how that ended."""
     arrows = () if build is None else await arrows_of(session, build)
     return {
         "row": row,
@@ -48,6 +55,13 @@ async def _now(
         "held_label": arrow(row.held_step).label if row.held_step else "",
         "older": older,
     }
+
+
+def _older(view: HostView, build: Build | None) -> BuildView | None:
+    """The build that is looked at, if the host has had another since."""
+    if build is None or build.generation == view.builds[0].generation:
+        return None
+    return next(one for one in view.builds if one.generation == build.generation)
 
 
 async def host_pieces(gateway: Operators, who: SignedIn, host_id: int) -> list[str]:
@@ -97,10 +111,17 @@ def _looking(router: APIRouter, gateway: Operators) -> None:
         async with gateway.transaction() as session:
             host = await rights.own_host(session, actor, name)
             view = await host_view(session, actor.scope, host)
+            generations = [one.generation for one in view.builds]
+            if generation is not None and generation not in generations:
+                return page(
+                    *(gateway, request, "no_build.html.j2", who),
+                    status=404,
+                    name=host.name,
+                    generation=generation,
+                    generations=generations,
+                )
             build = await builds.of_generation(session, host.id, generation)
-            newest = view.builds[0].generation if view.builds else None
-            shown = build.generation if build else None
-            older = f"?generation={shown}" if shown != newest else ""
+            older = _older(view, build)
             found: dict[str, Any] = {
                 "hardware": await hardware_of(session, host.id),
                 "effects": await effects_of_host(session, host.id),
@@ -114,14 +135,14 @@ def _looking(router: APIRouter, gateway: Operators) -> None:
                 ),
             }
             now = await _now(session, view.row, build, older)
-            may = await _offered(session, actor, host)
+            may = frozenset() if older else await _offered(session, actor, host)
         return page(
             gateway,
             request,
             "host.html.j2",
             who,
             view=view,
-            generation=shown,
+            generation=build.generation if build else None,
             may=may,
             **found,
             **now,

@@ -252,3 +252,53 @@ async def test_a_plan_is_shown_when_it_is_made(office: Office) -> None:
         )
     page = (await browser.get(f"/hosts/{host.name}")).text
     assert ("create &lt;img" in page, PLANTED in page) == (True, False)
+
+
+async def test_a_discovered_host_is_planned_as_what_is_chosen(office: Office) -> None:
+    host = await host_at(office, HostState.DISCOVERED)
+    browser = await browser_of(office, Role.VIEWER)
+    page = (await browser.get(f"/hosts/{host.name}")).text
+    form = re.search(r'action="/hosts/[^"]+/plan".*?</form>', page, re.DOTALL)
+    assert form is not None
+    assert '<select name="host_group" required>' in form[0]
+    assert "<option>web</option>" in form[0]
+    refused = await browser.post(f"/hosts/{host.name}/plan", data={"form": form_of(page)})
+    assert (refused.status_code, "name a host group" in refused.text) == (409, True)
+    asked = {"form": form_of(page), "host_group": "web"}
+    assert (await browser.post(f"/hosts/{host.name}/plan", data=asked)).status_code == 303
+    assert "as web" in (await browser.get(f"/hosts/{host.name}")).text
+    async with office.database.sessions() as session:
+        assert (await session.exec(select(PlanRequest))).one().host_group == "web"
+
+
+async def test_beside_an_older_build_is_the_way_to_the_present_one(office: Office) -> None:
+    await host_at(office, HostState.HELD)
+    async with office.database.sessions.begin() as session:
+        build = (await session.exec(select(Build))).one()
+        build.held_from = HostState.INSTALLING
+        await session.flush()
+        await acts.rebuild(session, ADA, NAME, at=office.now())
+    browser = await browser_of(office, Role.OPERATOR)
+    page = (await browser.get(f"/hosts/{NAME}?generation=1")).text
+    assert buttons(page) == set()
+    # What changes is of another build: it would take the place of this one.
+    assert "data-live" not in page
+    assert "This is build 1, not the present one" in page
+    assert re.search(r"superseded\s*\.", page)
+    assert f'<a class="button" href="/hosts/{NAME}">To the present build</a>' in page
+    assert f'href="/hosts/{NAME}/arrows/6?generation=1"' in page
+    present = (await browser.get(f"/hosts/{NAME}?generation=2")).text
+    assert ("data-live" in present, "rebuild" in buttons(present)) == (True, False)
+    assert "cancel" in buttons(present)
+
+
+@pytest.mark.parametrize("number", [0, 2, 9999999999])
+async def test_a_build_that_never_was_is_not_found(office: Office, number: int) -> None:
+    await host_at(office, HostState.PREPARING)
+    browser = await browser_of(office, Role.OPERATOR)
+    answer = await browser.get(f"/hosts/{NAME}?generation={number}")
+    assert answer.status_code == 404
+    assert f"{NAME} has no build {number}: it has had one, number 1." in answer.text
+    assert "Not found" in answer.text
+    missing = await browser.get("/hosts/nobody.example.org")
+    assert (missing.status_code, "Not found" in missing.text) == (404, True)
