@@ -107,3 +107,18 @@ async def test_nothing_is_under_way_in_a_build_that_has_stopped(office: Office, 
     page = (await browser.get(f"/hosts/{NAME}?generation=1")).text
     assert (kinds(page)[7], kinds(page)[8]) == ("halted", "halted")
     assert "was under way when the build stopped" in page
+
+
+async def test_a_held_arrow_says_why_and_goes_on_by_its_button(office: Office) -> None:
+    await host_at(office, HostState.HELD)
+    path = f"/hosts/{NAME}/arrows/14"
+    viewer = (await (await signed_in(office, "eve", Role.VIEWER)).get(path)).text
+    assert ("Held here" in viewer, "Mend it." in viewer, "/retry" in viewer) == (True, True, False)
+    browser = await signed_in(office)
+    page = (await browser.get(path)).text
+    assert re.search(rf'action="/hosts/{NAME}/retry".*?Retry from 14</button>', page)
+    assert re.search(rf'rel="prev"[^>]*href="/hosts/{NAME}/arrows/13"', page)
+    assert re.search(rf'rel="next"[^>]*href="/hosts/{NAME}/arrows/15"', page)
+    other = (await browser.get(f"/hosts/{NAME}/arrows/34?generation=1")).text
+    assert ("Held here" in other, "/retry" in other, 'rel="next"' in other) == (False,) * 3
+    assert f'href="/hosts/{NAME}/arrows/33?generation=1"' in other

@@ -35,6 +35,8 @@ function put(html) {
   for (const one of made.content.children) {
     const old = one.id && document.getElementById(one.id);
     if (!old || came.get(one.id) === html) continue;
+    // A form that was refused stays as it is: what was typed is in it, and why it was not taken.
+    if ("stays" in old.dataset) continue;
     came.set(one.id, html);
     const path = old.contains(document.activeElement)
       ? document.activeElement.getAttribute("href") || document.activeElement.name
