@@ -193,6 +193,6 @@ async def wait_outside(session: AsyncSession) -> None:
     await session.exec(select(sa.func.set_config(_IDLE, milliseconds, True)))
 
 
-async def notify(session: AsyncSession, channel: str) -> None:
+async def notify(session: AsyncSession, channel: str, said: str = "") -> None:
     """Wake whoever listens on a channel, when the transaction is committed."""
-    await session.exec(select(sa.func.pg_notify(channel, "")))
+    await session.exec(select(sa.func.pg_notify(channel, said)))

@@ -15,7 +15,7 @@ from sqlmodel import col, select
 
 from inventory import orders, rights
 from inventory.allowed import Act, require_role
-from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
+from inventory.database import CHANNEL_CALLBACKS, CHANNEL_CHANGES, AsyncSession, notify
 from inventory.errors import NotReady
 from inventory.models import Host, PlanRequest
 from inventory.rights import Actor
@@ -71,6 +71,7 @@ async def ask(
     session.add(asked)
     await session.flush()
     await notify(session, CHANNEL_CALLBACKS)
+    await notify(session, CHANNEL_CHANGES, str(host.id))
     return _view(asked, host)
 
 
@@ -89,9 +90,7 @@ async def wanted(session: AsyncSession, limit: int = 20) -> list[Wanted]:
 
 async def started(session: AsyncSession, number: int, flow_run_id: UUID) -> None:
     """Say which run makes it."""
-    await session.exec(
-        sa.update(PlanRequest).where(col(PlanRequest.id) == number).values(flow_run_id=flow_run_id)
-    )
+    await _change(session, number, flow_run_id=flow_run_id)
 
 
 async def end(
@@ -103,11 +102,19 @@ async def end(
     at: datetime,
 ) -> None:
     """Keep what was found, or why nothing was."""
-    await session.exec(
+    await _change(session, number, text=text, error=error, done_at=at)
+
+
+async def _change(session: AsyncSession, number: int, **values: object) -> None:
+    found = await session.exec(
         sa.update(PlanRequest)
         .where(col(PlanRequest.id) == number)
-        .values(text=text, error=error, done_at=at)
+        .values(**values)
+        .returning(col(PlanRequest.host_id))
     )
+    # Open pages of the host show its newest plan.
+    for host_id in found.scalars():
+        await notify(session, CHANNEL_CHANGES, str(host_id))
 
 
 async def of_host(session: AsyncSession, host_id: int, number: int) -> PlanView | None:

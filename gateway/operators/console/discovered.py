@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from gateway.answers import Refusal
 from gateway.operators.console.forms import NOT_REFUSED, Refused, refusal_of
-from gateway.operators.console.pages import page, redirect
+from gateway.operators.console.pages import FORM, fragment, page, redirect
 from gateway.operators.context import Operators
 from gateway.operators.sessions import Signed, SignedForm, SignedIn
 from inventory import acts, fleet, machines, rights, rule_trials
@@ -25,9 +25,10 @@ from inventory.fleet import FleetRow, Wanted
 from inventory.life import HostState
 from inventory.machines import Machine, named_values
 from inventory.models import Host
+from inventory.rights import Actor
 from inventory.rule_trials import RuleVerdict, size_words
 
-__all__ = ["discovered_pages"]
+__all__ = ["discovered_pages", "discovered_piece"]
 
 _A_PAGE = 50
 _NAMED = 10
@@ -103,26 +104,30 @@ async def _show(
     after: str,
     refused: Refused = NOT_REFUSED,
 ) -> Response:
+    shown = await _shown(gateway, who.actor, text, after)
+    return page(gateway, request, "discovered.html.j2", who, refused=refused, **shown)
+
+
+async def discovered_piece(gateway: Operators, actor: Actor, text: str, after: str) -> str:
+    """A page of hosts as open pages get it, with ``FORM`` in its form."""
+    shown = await _shown(gateway, actor, text, after)
+    return fragment("discovered_hosts.html.j2", form=FORM, **shown)
+
+
+async def _shown(gateway: Operators, actor: Actor, text: str, after: str) -> dict[str, Any]:
     wanted = Wanted(text, frozenset({HostState.DISCOVERED}))
     async with gateway.transaction() as session:
-        found = await fleet.page(session, who.actor.scope, wanted, after=after, limit=_A_PAGE)
-        hosts = await _judged(session, list(found.rows))
-        groups = await rights.own_groups(session, who.actor)
-    more = urlencode({"text": text, "after": found.next}) if found.next else ""
-    return page(
-        gateway,
-        request,
-        "discovered.html.j2",
-        who,
-        hosts=hosts,
-        groups=groups,
-        may=may_ask(who.actor, Act.PROVISION),
-        text=text,
-        more=more,
-        after=after,
-        size=size_words,
-        refused=refused,
-    )
+        found = await fleet.page(session, actor.scope, wanted, after=after, limit=_A_PAGE)
+        return {
+            "hosts": await _judged(session, list(found.rows)),
+            "groups": await rights.own_groups(session, actor),
+            "may": may_ask(actor, Act.PROVISION),
+            "text": text,
+            "after": after,
+            "more": urlencode({"text": text, "after": found.next}) if found.next else "",
+            "live": urlencode({"text": text, "after": after}),
+            "size": size_words,
+        }
 
 
 async def _judged(session: AsyncSession, rows: list[FleetRow]) -> list[_Found]:

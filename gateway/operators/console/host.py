@@ -9,14 +9,15 @@ from starlette.responses import Response
 
 from gateway.operators.console.diagram import draw
 from gateway.operators.console.forms import NOT_REFUSED, Refused
-from gateway.operators.console.pages import fragment, page
+from gateway.operators.console.pages import FORM, fragment, page
 from gateway.operators.context import Operators
-from gateway.operators.sessions import Signed, SignedIn, form_value
-from inventory import audit, builds, plans, profiles, repositories, rights
+from gateway.operators.sessions import Signed, SignedIn
+from inventory import audit, builds, fleet, plans, profiles, repositories, rights
 from inventory.allowed import Act, offered
 from inventory.arrow_views import arrows_of
 from inventory.arrows import arrow
 from inventory.database import AsyncSession
+from inventory.errors import UnknownHost
 from inventory.fleet import FleetRow
 from inventory.hardware import hardware_of
 from inventory.host_view import (
@@ -57,30 +58,26 @@ def _older(view: HostView, build: Build | None) -> BuildView | None:
     return next(one for one in view.builds if one.generation == build.generation)
 
 
-async def host_pieces(gateway: Operators, who: SignedIn, host_id: int) -> list[str]:
-    """The pieces of an open host's page that may have changed.
+async def host_pieces(gateway: Operators, actor: Actor, host_id: int) -> list[str]:
+    """The pieces of an open host's page that may have changed, with ``FORM`` in their forms.
 
     Raises:
         UnknownHost: it is not theirs to see any more.
     """
     async with gateway.transaction() as session:
-        name = (await session.get_one(Host, host_id)).name
-        host = await rights.own_host(session, who.actor, name)
-        view = await host_view(session, who.actor.scope, host)
-        now = await _now(session, view.row, await builds.latest_build(session, host_id))
-        groups = await rights.own_groups(session, who.actor)
+        there = await session.get(Host, host_id)
+        if there is None:
+            raise UnknownHost(str(host_id))
+        host = await rights.own_host(session, actor, there.name)
+        (row,) = await fleet.rows(session, actor.scope, [host_id])
+        now = await _now(session, row, await builds.latest_build(session, host_id))
+        groups = await rights.own_groups(session, actor)
         plan = await plans.latest(session, host_id)
-        may = await _offered(session, who.actor, host)
+        may = await _offered(session, actor, host)
     prefect_url = gateway.settings.prefect_url.rstrip("/")
     pieces = [
         fragment("host_now.html.j2", **now),
-        fragment(
-            "host_actions.html.j2",
-            row=view.row,
-            may=may,
-            groups=groups,
-            form=form_value(who.secret),
-        ),
+        fragment("host_actions.html.j2", row=row, may=may, groups=groups, form=FORM),
     ]
     if plan is not None:
         pieces.append(fragment("host_plan.html.j2", plan=plan, prefect_url=prefect_url))

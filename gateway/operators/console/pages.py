@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import secrets
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -22,9 +23,11 @@ from gateway.operators.sessions import SignedIn, form_value
 from inventory.life import HostState
 from inventory.models import Role
 
-__all__ = ["STATIC", "fragment", "moment", "page", "path_of", "redirect", "since", "span"]
+__all__ = ["FORM", "STATIC", "fragment", "moment", "page", "path_of", "redirect", "since", "span"]
 
 STATIC = Path(__file__).parent / "static"
+FORM = secrets.token_hex(32)
+"""Stands in pieces that many pages share for the value that makes a form one browser's own."""
 _SAID = "rackrise-said"
 _WORKING = frozenset(
     {
