@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from gateway.answers import Refusal
-from gateway.operators.console.diagram import stands
+from gateway.operators.console.diagram import compares, stands
 from gateway.operators.console.pages import page
 from gateway.operators.context import Operators
 from gateway.operators.sessions import Signed
@@ -57,6 +57,7 @@ def behind_pages(gateway: Operators) -> APIRouter:
             held=held,
             may_retry=held and Act.RETRY in may,
             stands=stands(detail.arrow),
+            compared=compares(detail.arrow),
             records=[_shown(one) for one in detail.records],
             before=_at(number - 1),
             after=_at(number + 1),

@@ -10,7 +10,7 @@ from gateway.operators.console.pages import span
 from inventory.arrow_views import ArrowView, Standing
 from inventory.arrows import WAY, Phase
 
-__all__ = ["ACTORS", "Diagram", "Drawn", "draw", "stands"]
+__all__ = ["ACTORS", "Diagram", "Drawn", "compares", "draw", "stands"]
 
 ACTORS = (
     "User", "Host", "DHCP", "TFTP", "DNS", "Proxy", "Rackrise", "Pulp", "Candlepin", "Puppet",
@@ -134,8 +134,22 @@ def stands(one: ArrowView) -> str:
             return other.value
 
 
+def compares(one: ArrowView) -> str:
+    """What is usual for an arrow, and how it compares; empty: too few have gone through it."""
+    if one.usual_seconds is None:
+        return ""
+    usual = span(one.usual_seconds)
+    if not one.slow or one.seconds is None:
+        return f"usually {usual}"
+    # What usually takes no time to speak of is not compared with it.
+    times = one.seconds / one.usual_seconds if one.usual_seconds >= 0.1 else 0
+    many = f"{times:.0f} times the usual" if times >= 2 else "longer than nearly all, usually"
+    return f"slow: {many} {usual}"
+
+
 def _said(one: ArrowView) -> str:
-    usually = "" if one.usual_seconds is None else f", usually {span(one.usual_seconds)}"
+    compared = compares(one)
+    usually = f", {compared}" if compared else ""
     match one.standing:
         case Standing.NOT_ASKED | Standing.HALTED:
             return stands(one)
@@ -161,6 +175,6 @@ def _spoken(one: ArrowView) -> str:
         parts.append(one.evidence)
     if one.seconds is not None:
         parts.append(f"took {span(one.seconds)}")
-    if one.usual_seconds is not None:
-        parts.append(f"usually {span(one.usual_seconds)}")
+    if compared := compares(one):
+        parts.append(compared)
     return ", ".join(parts)

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from gateway.operators.console.diagram import draw
 from gateway.operators.console.forms import NOT_REFUSED, Refused
 from gateway.operators.console.pages import FORM, fragment, page
+from gateway.operators.console.reports import judged
 from gateway.operators.context import Operators
 from gateway.operators.sessions import Signed, SignedIn
 from inventory import audit, builds, fleet, plans, profiles, repositories, rights
@@ -20,6 +21,7 @@ from inventory.database import AsyncSession
 from inventory.errors import UnknownHost
 from inventory.fleet import FleetRow
 from inventory.hardware import hardware_of
+from inventory.host_reports import facts_at, reports_of
 from inventory.host_view import (
     BuildView,
     HostView,
@@ -140,12 +142,14 @@ async def show_host(
             "repositories": await repositories.of_host(session, host.id),
             "profiles": await profiles.of_host(session, host.id),
             "packages": await profiles.packages_of(session, host.id),
+            "facts": await facts_at(session, host.id),
             "plan": await plans.latest(session, host.id),
             "groups": await rights.own_groups(session, actor),
             "audit": await audit.entries(
                 session, actor.scope, about=f"host {host.name}", limit=_ENTRIES
             ),
         }
+        reports = await reports_of(session, host.id)
         now = await _now(session, view.row, build, older)
         may = frozenset() if older else await _offered(session, actor, host)
     return page(
@@ -156,6 +160,7 @@ async def show_host(
         view=view,
         generation=build.generation if build else None,
         may=may,
+        reports=await judged(reports, host.name),
         refused=refused,
         **found,
         **now,

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from sqlmodel import select
 
+from gateway.operators.console.diagram import draw
 from inventory import acts, builds, orders, steps
-from inventory.arrows import Evidence
+from inventory.arrow_views import ArrowView, Standing
+from inventory.arrows import Evidence, arrow
 from inventory.hosts import move
 from inventory.life import Event, HostState
-from inventory.models import Build, BuildOutcome, Host, Role
+from inventory.models import Build, BuildOutcome, Host, Role, StepState
 from tests.gateway.operators.conftest import Office
 from tests.gateway.operators.forms import signed_in
 from tests.gateway.operators.test_host_page import ADA, NAME, host_at
+from tests.inventory.world import T0, later
 
 
 def kinds(page: str) -> dict[int, str]:
@@ -122,3 +126,46 @@ async def test_a_held_arrow_says_why_and_goes_on_by_its_button(office: Office) -
     other = (await browser.get(f"/hosts/{NAME}/arrows/34?generation=1")).text
     assert ("Held here" in other, "/retry" in other, 'rel="next"' in other) == (False,) * 3
     assert f'href="/hosts/{NAME}/arrows/33?generation=1"' in other
+
+
+@pytest.mark.parametrize(
+    ("took", "usual", "words"),
+    [
+        (12.0, 4.0, "slow: 3 times the usual 4.0 s"),
+        (7.0, 4.0, "slow: longer than nearly all, usually 4.0 s"),
+        (30.0, 0.0, "slow: longer than nearly all, usually 0.0 s"),
+    ],
+)
+def test_what_is_slow_is_said_in_words(took: float, usual: float, words: str) -> None:
+    one = view(seconds=took, usual_seconds=usual, slow=True)
+    drawn = next(each for each in draw([one]).arrows)
+    assert words in drawn.said
+    assert words in drawn.spoken
+    usually = next(each for each in draw([replace(one, slow=False)]).arrows)
+    assert ("slow" in usually.said, f"usually {usual:.1f} s" in usually.said) == (False, True)
+
+
+def view(*, seconds: float, usual_seconds: float, slow: bool) -> ArrowView:
+    """Arrow 7, done."""
+    what = arrow(7)
+    return ArrowView(
+        number=7,
+        label=what.label,
+        phase=what.phase.value,
+        source=what.source,
+        target=what.target,
+        text=what.text,
+        state=StepState.DONE,
+        standing=Standing.DONE,
+        evidence="observed",
+        awaited_since=None,
+        started_at=T0,
+        ended_at=later(seconds),
+        seconds=seconds,
+        usual_seconds=usual_seconds,
+        slow=slow,
+        seen="seen",
+        error=None,
+        attempts=1,
+        flow_run_id=None,
+    )

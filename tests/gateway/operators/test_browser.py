@@ -91,7 +91,8 @@ async def test_a_change_is_seen_in_an_open_page_within_a_second(office: Office) 
 PAGES = (
     *("/", "/?state=held", "/held", "/audit", "/people", "/account", "/nowhere"),
     *("/hosts/mac525400000001", "/hosts/web7.example.org", "/hosts/web7.example.org/facts"),
-    "/hosts/web7.example.org/arrows/6",
+    *("/hosts/web7.example.org/arrows/6", "/hosts/mac525400000001/arrows/14"),
+    "/hosts/web7.example.org?generation=9",
     *("/discovered", "/rules", "/rules/new", "/rules/file", "/rules/hand", "/webhooks"),
     "/webhooks?deliveries_of=pager",
 )
@@ -124,6 +125,9 @@ async def test_nothing_is_in_the_way_of_people_or_leaves_the_machine(
         for path in PAGES:
             await window.page.goto(url + path)
             assert await window.faults() == [], path
+            # Whoever comes to a box by the keyboard hears what it is.
+            nameless = "[tabindex='0']:not([role][aria-label])"
+            assert await window.page.locator(nameless).count() == 0, path
             wide = await window.page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"{path} is {wide} wide"
         await window.page.goto(url)

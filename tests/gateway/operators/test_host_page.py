@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import httpx
@@ -302,3 +303,41 @@ async def test_a_build_that_never_was_is_not_found(office: Office, number: int) 
     assert "Not found" in answer.text
     missing = await browser.get("/hosts/nobody.example.org")
     assert (missing.status_code, "Not found" in missing.text) == (404, True)
+
+
+async def test_reports_are_listed_with_what_they_come_to(office: Office) -> None:
+    host = await host_at(office, HostState.FIRST_BOOT)
+    browser = await browser_of(office, Role.VIEWER)
+    assert "Neither its own system nor Puppet" in (await browser.get(f"/hosts/{NAME}")).text
+    failed = {"host": NAME, "time": "2026-01-02T03:04:05Z", "status": "failed", "logs": []}
+    said = (
+        (CallbackKind.REPORT, json.dumps({"hostname": "web1", "os": f"LabOS {PLANTED}"})),
+        (CallbackKind.REPORT, json.dumps({"hostname": "other"})),
+        (CallbackKind.PUPPET_REPORT, json.dumps(failed)),
+        (CallbackKind.PUPPET_REPORT, json.dumps({**failed, "status": "changed"})),
+        (CallbackKind.PUPPET_REPORT, "no report"),
+    )
+    async with office.database.sessions.begin() as session:
+        build = (await session.exec(select(Build))).one()
+        for number, (kind, body) in enumerate(said):
+            await keep(
+                session, kind=kind, key=f"r{number}", host_id=host.id, build_id=build.id,
+                remote="main", body=body, at=office.now(),
+            )  # fmt: skip
+        await keep_facts(session, host.id, "first_boot", {"a": "b"}, office.now())
+    page = (await browser.get(f"/hosts/{NAME}")).text
+    found = re.search(r'aria-label="Reports".*?</table>', page, re.DOTALL)
+    assert found is not None
+    listed = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", found[0])
+    assert [("not good" in one, ">good<" in one) for one in listed] == [
+        *((True, False), (False, True), (True, False), (True, False), (False, True)),
+    ]
+    for one, words in zip(
+        listed,
+        ("cannot be read", "changed, configuration", "the run failed", "calls itself other", "Lab"),
+        strict=True,
+    ):
+        assert words in one
+        assert "waits to be judged" in one
+    assert PLANTED not in page
+    assert re.search(r"All facts</a>.*first boot", page)
