@@ -78,6 +78,8 @@ class BuildView:
     kickstarts: int
     network_boots: int
     given_up: str | None
+    held_reason: str | None
+    """Why it is held, or was when another build took its place."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,7 @@ async def _builds(session: AsyncSession, host_id: int) -> tuple[BuildView, ...]:
             kickstarts=one.kickstarts,
             network_boots=one.network_boots,
             given_up=one.given_up,
+            held_reason=one.held_reason,
         )
         for one, group in found
     )

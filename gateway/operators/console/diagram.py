@@ -22,7 +22,9 @@ TITLES = {
     Phase.ANACONDA: "Boot into Anaconda",
     Phase.FIRST_BOOT: "First boot",
 }
-_COLUMN, _ROW, _BAND, _MARGIN, _HEAD, _SIDE = 96, 32, 34, 74, 34, 250
+_ONE_LINE = 38
+"""So many letters go beside an arrow."""
+_COLUMN, _ROW, _BAND, _MARGIN, _HEAD, _SIDE = 96, 32, 34, 74, 34, 280
 _MARKS = {
     Standing.AWAITED: "◇",
     Standing.RUNNING: "▶",
@@ -51,6 +53,8 @@ class Drawn:
     """A shape for state and evidence, for whoever does not tell the colours apart."""
     said: str
     """When it ended (UTC), how long it took, and how long it usually takes."""
+    lines: tuple[str, ...]
+    """The same in one line or two, as there is room."""
     spoken: str
     """All of it in words, for whoever hears the page."""
 
@@ -108,6 +112,8 @@ def _drawn(one: ArrowView, y: int) -> Drawn:
     start, end = _x(one.source), _x(one.target)
     kinds = [one.standing.replace(" ", "-"), one.evidence or "", "slow" if one.slow else ""]
     done = _EVIDENCE.get(one.evidence or "", "●")
+    parts = _said(one)
+    said = ", ".join(parts)
     return Drawn(
         arrow=one,
         y=y,
@@ -116,7 +122,8 @@ def _drawn(one: ArrowView, y: int) -> Drawn:
         back=7 if end > start else -7,
         kind=" ".join(kind for kind in kinds if kind),
         mark=_MARKS.get(one.standing, done),
-        said=_said(one),
+        said=said,
+        lines=(said,) if len(said) <= _ONE_LINE else parts,
         spoken=_spoken(one),
     )
 
@@ -143,24 +150,24 @@ def compares(one: ArrowView) -> str:
         return f"usually {usual}"
     # What usually takes no time to speak of is not compared with it.
     times = one.seconds / one.usual_seconds if one.usual_seconds >= 0.1 else 0
-    many = f"{times:.0f} times the usual" if times >= 2 else "longer than nearly all, usually"
-    return f"slow: {many} {usual}"
+    return f"slow: {times:.0f} times the usual {usual}" if times >= 2 else f"slow, usually {usual}"
 
 
-def _said(one: ArrowView) -> str:
+def _said(one: ArrowView) -> tuple[str, ...]:
     compared = compares(one)
-    usually = f", {compared}" if compared else ""
     match one.standing:
         case Standing.NOT_ASKED | Standing.HALTED:
-            return stands(one)
+            return (stands(one),)
         case Standing.AWAITED:
-            return f"the host's turn since {_clock(one.awaited_since)}{usually}"
+            first = f"the host's turn since {_clock(one.awaited_since)}"
         case Standing.RUNNING:
-            return f"since {_clock(one.started_at)}{usually}"
-    if one.ended_at is None:
-        return ""
-    took = "" if one.seconds is None else f" · {span(one.seconds)}"
-    return f"{_clock(one.ended_at)}{took}{usually}"
+            first = f"since {_clock(one.started_at)}"
+        case _ if one.ended_at is None:
+            return ()
+        case _:
+            took = "" if one.seconds is None else f" · {span(one.seconds)}"
+            first = f"{_clock(one.ended_at)}{took}"
+    return (first, compared) if compared else (first,)
 
 
 def _clock(at: datetime | None) -> str:

@@ -286,6 +286,7 @@ async def test_beside_an_older_build_is_the_way_to_the_present_one(office: Offic
     assert "data-live" not in page
     assert "This is build 1, not the present one" in page
     assert re.search(r"superseded\s*\.", page)
+    assert "It was held: DNS:" in page
     assert f'<a class="button" href="/hosts/{NAME}">To the present build</a>' in page
     assert f'href="/hosts/{NAME}/arrows/6?generation=1"' in page
     present = (await browser.get(f"/hosts/{NAME}?generation=2")).text
