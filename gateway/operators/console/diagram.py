@@ -8,20 +8,10 @@ from datetime import UTC, datetime
 
 from gateway.operators.console.pages import span
 from inventory.arrow_views import ArrowView, Standing
-from inventory.arrows import WAY, Phase
+from inventory.arrows import ACTORS, TITLES, WAY
 
-__all__ = ["ACTORS", "Diagram", "Drawn", "compares", "draw", "stands"]
+__all__ = ["Diagram", "Drawn", "compares", "draw", "stands"]
 
-ACTORS = (
-    "User", "Host", "DHCP", "TFTP", "DNS", "Proxy", "Rackrise", "Pulp", "Candlepin", "Puppet",
-)  # fmt: skip
-"""From left to right so that most arrows are short, as in the documentation."""
-TITLES = {
-    Phase.DISCOVERY: "Discovery",
-    Phase.INCEPTION: "Inception",
-    Phase.ANACONDA: "Boot into Anaconda",
-    Phase.FIRST_BOOT: "First boot",
-}
 _ONE_LINE = 38
 """So many letters go beside an arrow."""
 _COLUMN, _ROW, _BAND, _MARGIN, _HEAD, _SIDE = 96, 32, 34, 74, 34, 280
