@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from gateway.oidc_settings import OidcSettings
 
 __all__ = ["GatewaySettings"]
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
-class GatewaySettings(BaseSettings):
+class GatewaySettings(OidcSettings):
     """Where the gateway listens, whom it believes, and how much it takes.
 
     Lists are JSON in the environment: ``RACKRISE_GATEWAY_TRUSTED_PROXIES='["192.0.2.1/32"]'``.
@@ -133,4 +135,13 @@ class GatewaySettings(BaseSettings):
         if missing and len(missing) < len(needed):
             listed = ", ".join(needed)
             raise ValueError(f"the RHSM front needs {listed}: {', '.join(missing)} not given")
+        return self
+
+    @model_validator(mode="after")
+    def _console_can_be_come_back_to(self) -> Self:
+        if self.oidc_issuer and not self.console_url:
+            raise ValueError(
+                "OpenID needs console_url: the provider sends people back there, and has it "
+                "registered"
+            )
         return self

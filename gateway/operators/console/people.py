@@ -16,7 +16,7 @@ from gateway.operators.sessions import Signed, SignedForm, keep_cookie
 from inventory import acts_on_people, people, rights
 from inventory.acts_on_people import Rights
 from inventory.errors import NotSignedIn
-from inventory.models import HostGroup, Role, Site
+from inventory.models import HostGroup, Person, Role, Site
 from inventory.rights import Actor
 
 __all__ = ["people_pages"]
@@ -119,8 +119,20 @@ def _of_oneself(router: APIRouter, gateway: Operators) -> None:
     async def account(request: Request, who: Signed) -> Response:
         async with gateway.transaction() as session:
             tokens = await people.tokens_of(session, _id(who.actor))
+            person = await session.get_one(Person, _id(who.actor))
+        elsewhere = ""
+        if person.subject is not None:
+            elsewhere = gateway.provider.name if gateway.provider else "an OpenID provider"
         allowed = [one for one in Role if who.actor.may(one)]
-        return page(gateway, request, "account.html.j2", who, tokens=tokens, roles=allowed)
+        return page(
+            gateway,
+            request,
+            "account.html.j2",
+            who,
+            tokens=tokens,
+            roles=allowed,
+            elsewhere=elsewhere,
+        )
 
     @router.post("/account/password")
     async def own_password(
