@@ -137,7 +137,8 @@ class Provider:
             found = await self._discovered()
             keys = await self._read_keys(found)
         kinds = ", ".join(sorted({one.key_type for one in keys}))
-        return f"{self.issuer} is what it says, with {len(keys)} keys that sign ({kinds})"
+        count = "1 key that signs" if len(keys) == 1 else f"{len(keys)} keys that sign"
+        return f"it is the issuer that it is asked as, with {count} ({kinds})"
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:

@@ -14,6 +14,10 @@ import httpx
 __all__ = ["ProviderAnswer", "ProviderAway", "SignInFailed", "Wire"]
 
 _MOST_BYTES = 1 << 20
+_SEE_CA = (
+    "An admin should give the CA that signed its certificate: RACKRISE_GATEWAY_OIDC_CA; if the "
+    "certificate has expired, have it renewed."
+)
 
 
 class SignInFailed(Exception):
@@ -96,7 +100,7 @@ class Wire:
             ProviderAway: nobody answers, or only that it fails.
         """
         answer = await self._ask("POST", url, what, form, headers)
-        if answer.status >= 500:
+        if not (answer.status == httpx.codes.OK or 400 <= answer.status < 500):
             raise ProviderAway(f"the provider's {what} fails: HTTP {answer.status}")
         return answer
 
@@ -118,7 +122,9 @@ class Wire:
                 async for part in answer.aiter_bytes():
                     body += part
                     if len(body) > _MOST_BYTES:
-                        raise ProviderAway(f"the provider's {what} is larger than {_MOST_BYTES}")
+                        raise ProviderAway(
+                            f"the provider's {what} has more than {_MOST_BYTES} bytes"
+                        )
                 return ProviderAnswer(answer.status_code, _object(bytes(body)))
         except httpx.TimeoutException as error:
             said = f"the provider's {what} has not answered within {self._seconds:g} s"
@@ -126,7 +132,8 @@ class Wire:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             # Not what the library says of the request: there may be a code in it.
             said = str(error) or type(error).__name__
-            raise ProviderAway(f"the provider's {what} is not reachable: {said}") from error
+            advice = _SEE_CA if "CERTIFICATE_VERIFY_FAILED" in said else ""
+            raise ProviderAway(f"the provider's {what} is not reachable: {said}", advice) from error
 
 
 def _object(body: bytes) -> dict[str, Any]:

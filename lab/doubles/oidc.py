@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import secrets
+import ssl
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -156,7 +157,8 @@ class OidcDouble:
             for sub, one in self.people.items()
         )
         return (
-            "<!doctype html><title>Who are you?</title><h1>Who are you?</h1>"
+            '<!doctype html><title>Who are you?</title><link rel="icon" href="data:,">'
+            "<h1>Who are you?</h1>"
             f'<form method="post" action="{action}">{buttons}<button>Nobody</button></form>'
         )
 
@@ -244,9 +246,11 @@ def _error(error: str, description: str, status: int = 400) -> Response:
 
 
 @asynccontextmanager
-async def oidc_double(clock: Callable[[], datetime]) -> AsyncIterator[OidcDouble]:
+async def oidc_double(
+    clock: Callable[[], datetime], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[OidcDouble]:
     """A provider on the loopback while the block lasts."""
     double = OidcDouble(clock)
-    async with served(double.app) as url:
+    async with served(double.app, tls=tls) as url:
         double.issuer = f"{url.rstrip('/')}{_REALM}"
         yield double

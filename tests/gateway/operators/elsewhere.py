@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +17,16 @@ from inventory.scope import Scope
 from lab.doubles.oidc import OidcDouble, oidc_double
 from tests.gateway.operators.conftest import Office
 
-__all__ = ["CLIENT", "CONSOLE", "RIGHTS", "SECRET", "Elsewhere", "elsewhere", "settings_for"]
+__all__ = [
+    "CLIENT",
+    "CONSOLE",
+    "RIGHTS",
+    "SECRET",
+    "Elsewhere",
+    "elsewhere",
+    "settings_for",
+    "told",
+]
 
 CONSOLE = "http://console"
 CLIENT = "rackrise"
@@ -99,3 +109,11 @@ async def elsewhere(office: Office) -> AsyncIterator[Elsewhere]:
         made = Elsewhere(office, provider, there)
         made.change()
         yield made
+
+
+def told(answer: httpx.Response) -> str:
+    """What the page says, in plain words."""
+    text = re.sub(r"<[^>]+>", " ", answer.text)
+    for entity, sign in (("&#39;", "'"), ("&#34;", '"'), ("&amp;", "&"), ("&lt;", "<")):
+        text = text.replace(entity, sign)
+    return " ".join(text.split())
