@@ -104,12 +104,14 @@ class GatewaySettings(OidcSettings):
     console_key: Path | None = None
     """Its private key."""
     console_url: str = ""
-    """How browsers reach it where a proxy stands before it: ``https://rackrise.example.org``."""
+    """How browsers reach it where a proxy stands before it: ``https://rackrise.example.org``; an
+    OpenID provider sends people back there."""
     prefect_url: str = ""
     """Where browsers reach Prefect's own console; empty: no links to flow runs."""
 
     secret_key: SecretStr | None = Field(default=None, validation_alias="RACKRISE_SECRET_KEY")
-    """What webhooks' secrets are sealed with, the same for all programs; None: none is added."""
+    """What webhooks' secrets are sealed with, the same for all programs; None: none is added. With
+    one and the same, any gateway takes people back from an OpenID provider."""
 
     @model_validator(mode="after")
     def _tls_is_complete(self) -> Self:
