@@ -24,6 +24,7 @@ __all__ = ["Elsewhere", "admit", "dismiss", "known", "note_refusal"]
 
 _LONGEST_NAME = 63
 _SAME_NAMES = 1000
+_MOST_GROUPS = 100
 _FOREIGN = re.compile(r"[^A-Za-z0-9._@-]+")
 
 
@@ -142,7 +143,7 @@ async def note_refusal(
     person = await known(session, who) if who else None
     after: dict[str, object] = {"address": address}
     if who is not None:
-        after |= {"subject": who.subject, "called": who.name, "groups": list(groups)}
+        after |= {"subject": who.subject, "called": who.name, "groups": list(groups[:_MOST_GROUPS])}
     name = person.name if person else "nobody known"
     about = f"OpenID provider {issuer}"
     await audit.record(session, _actor(name), "refuse sign-in", about, after=after, at=at, note=why)

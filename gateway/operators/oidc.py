@@ -18,7 +18,7 @@ from urllib.parse import quote, quote_plus, urlencode, urlsplit
 from gateway.oidc_settings import OidcSettings
 from gateway.operators.id_token import Expected, SigningKey, UnknownKey, signing_keys, verified
 from gateway.operators.oidc_discovery import Discovery, discovered
-from gateway.operators.oidc_wire import ProviderAnswer, ProviderAway, SignInFailed, Wire
+from gateway.operators.oidc_wire import ProviderAnswer, ProviderAway, SignInFailed, Wire, in_words
 from gateway.operators.transaction import Transaction
 from inventory.acts_on_people import Rights
 from inventory.people_elsewhere import Elsewhere
@@ -28,6 +28,7 @@ __all__ = ["RETURN", "Identified", "Provider"]
 RETURN = "/sign-in/oidc/return"
 """Where the provider sends people back to; registered there."""
 _FRESH = timedelta(hours=1)
+_LONGEST_NAME = 200
 _SEE_CLIENT = (
     "An admin should compare RACKRISE_GATEWAY_OIDC_CLIENT_ID and "
     "RACKRISE_GATEWAY_OIDC_CLIENT_SECRET with the client at the provider."
@@ -241,15 +242,16 @@ class Provider:
         told = claims.get(self.groups_claim)
         listed = [told] if isinstance(told, str) else told if isinstance(told, list) else []
         name = claims.get("preferred_username")
-        who = Elsewhere(self.issuer, claims["sub"], name if isinstance(name, str) else "")
+        called = name[:_LONGEST_NAME] if isinstance(name, str) else ""
+        who = Elsewhere(self.issuer, claims["sub"], called)
         groups = tuple(one for one in listed if isinstance(one, str))
         return Identified(who, groups, groups_told=told is not None)
 
 
 def _not_exchanged(answer: ProviderAnswer) -> SignInFailed:
-    error = str(answer.body.get("error", ""))[:60] or f"HTTP {answer.status}"
-    more = str(answer.body.get("error_description", ""))[:200]
-    said = f"the provider does not take the code: {error}" + (f" ({more})" if more else "")
+    error = answer.body.get("error") or f"HTTP {answer.status}"
+    told = in_words(error, answer.body.get("error_description"))
+    said = f"the provider does not take the code: {told}"
     if error in ("invalid_client", "unauthorized_client") or answer.status == 401:
         return SignInFailed(said, _SEE_CLIENT, 502)
     return SignInFailed(

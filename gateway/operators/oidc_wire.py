@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-__all__ = ["ProviderAnswer", "ProviderAway", "SignInFailed", "Wire"]
+__all__ = ["ProviderAnswer", "ProviderAway", "SignInFailed", "Wire", "in_words"]
 
 _MOST_BYTES = 1 << 20
 _SEE_CA = (
@@ -134,6 +134,18 @@ class Wire:
             said = str(error) or type(error).__name__
             advice = _SEE_CA if "CERTIFICATE_VERIFY_FAILED" in said else ""
             raise ProviderAway(f"the provider's {what} is not reachable: {said}", advice) from error
+
+
+def in_words(error: object, description: object) -> str:
+    """An error of OAuth's as a provider tells it, fit for one line of a log."""
+    parts = [_line(error, 60)]
+    if description:
+        parts.append(f"({_line(description, 200)})")
+    return " ".join(parts)
+
+
+def _line(text: object, most: int) -> str:
+    return "".join(one if one.isprintable() else " " for one in str(text)[:most])
 
 
 def _object(body: bytes) -> dict[str, Any]:

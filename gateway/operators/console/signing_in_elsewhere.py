@@ -13,7 +13,7 @@ from gateway.operators.console.pages import page, redirect
 from gateway.operators.console.signing_in import own_path
 from gateway.operators.context import Operators
 from gateway.operators.oidc import RETURN, Identified, Provider
-from gateway.operators.oidc_wire import ProviderAway, SignInFailed
+from gateway.operators.oidc_wire import ProviderAway, SignInFailed, in_words
 from gateway.operators.sessions import keep_cookie
 from gateway.operators.transaction import Transaction
 from gateway.requests import client_address
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _WHO = "somebody elsewhere"
 """Whom failures are counted for: with a space in it, it is no person's name."""
+_LONGEST_PATH = 1000
 _BEGIN_AGAIN = (
     "Sign in again, in this browser and within ten minutes. If this comes back, let the browser "
     "keep cookies of this site."
@@ -38,10 +39,11 @@ def signing_in_elsewhere_routes(gateway: Operators) -> APIRouter:
 
     @router.get("/sign-in/oidc")
     async def leave(request: Request, to: str = "/") -> Response:
-        provider = _provider(gateway)
+        provider = _provider(gateway, request)
         at = gateway.clock()
         gateway.throttle.require_patience(_WHO, _address(gateway, request), at)
-        transaction = Transaction.begin(own_path(to), at)
+        # Browsers drop a cookie that is too long.
+        transaction = Transaction.begin(own_path(to) if len(to) <= _LONGEST_PATH else "/", at)
         try:
             address = await provider.address(transaction)
         except SignInFailed as failed:
@@ -53,13 +55,14 @@ def signing_in_elsewhere_routes(gateway: Operators) -> APIRouter:
 
     @router.get(RETURN)
     async def come_back(request: Request) -> Response:
-        provider = _provider(gateway)
+        provider = _provider(gateway, request)
         at, address = gateway.clock(), _address(gateway, request)
         gateway.throttle.require_patience(_WHO, address, at)
-        transaction = gateway.transactions.kept(request, at)
+        kept = gateway.transactions.kept(request, at)
+        transaction: Transaction | None = None
         person: Identified | None = None
         try:
-            transaction = _asked_for(request, transaction)
+            transaction = _asked_for(request, kept)
             person = await _identified(request, provider, transaction)
             secret = await _let_in(gateway, provider, person)
         except SignInFailed as failed:
@@ -67,21 +70,26 @@ def signing_in_elsewhere_routes(gateway: Operators) -> APIRouter:
             if not isinstance(failed, ProviderAway):
                 gateway.throttle.failed(_WHO, address, at)
                 await _note(gateway, provider, failed, person, address)
-            to = transaction.to if transaction else "/"
+            to = kept.to if kept else "/"
             answer = _not_signed_in(gateway, request, failed, to, person)
         else:
             gateway.throttle.succeeded(_WHO, address)
             answer = redirect(gateway, own_path(transaction.to))
             keep_cookie(gateway, answer, secret)
-        gateway.transactions.forget(answer)
+        if transaction is not None:
+            # It is good for one answer; another tab's may still come.
+            gateway.transactions.forget(answer)
         return answer
 
     return router
 
 
-def _provider(gateway: Operators) -> Provider:
+def _provider(gateway: Operators, request: Request) -> Provider:
     if gateway.provider is None:
         raise Refusal(404, "this console has no OpenID provider: sign in with name and password")
+    # Else an image on any page could make tries fail in somebody's browser, until they must wait.
+    if request.headers.get("sec-fetch-mode", "navigate") != "navigate":
+        raise Refusal(403, "this is a page to go to, and no part of another page")
     return gateway.provider
 
 
@@ -105,10 +113,10 @@ def _asked_for(request: Request, transaction: Transaction | None) -> Transaction
 
 async def _identified(request: Request, provider: Provider, transaction: Transaction) -> Identified:
     said = request.query_params
-    if error := said.get("error", ""):
-        more = said.get("error_description", "")[:200]
+    if "error" in said:
+        told = in_words(said["error"], said.get("error_description"))
         raise SignInFailed(
-            f"{provider.name} has not let you in: {error[:60]}" + (f" ({more})" if more else ""),
+            f"{provider.name} has not let you in: {told}",
             "Sign in again and agree there. If it refuses you, ask whoever runs it.",
         )
     if not (code := said.get("code", "")):

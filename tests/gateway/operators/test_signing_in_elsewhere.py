@@ -232,6 +232,41 @@ async def test_an_answer_that_this_browser_has_not_asked_for_is_not_believed(
     assert (await mine.get(address)).headers["location"] == "/held"
 
 
+async def test_another_tab_that_has_begun_too_is_not_in_the_way(racks: Elsewhere) -> None:
+    browser = racks.office.browser()
+    first, last = await racks.code_for(browser), await racks.code_for(browser, to="/audit")
+    assert (await browser.get(first)).status_code == 400
+    assert (await browser.get(last)).headers["location"] == "/audit"
+
+
+async def test_other_pages_cannot_make_tries_fail_in_somebodys_browser(racks: Elsewhere) -> None:
+    browser = racks.office.browser(**{"Sec-Fetch-Site": "cross-site"})
+    for _ in range(9):
+        for path in ("/sign-in/oidc", "/sign-in/oidc/return?error=x&state=y"):
+            answer = await browser.get(path, headers={"Sec-Fetch-Mode": "no-cors"})
+            assert answer.status_code == 403
+    assert await racks.refusals() == []
+    browser.headers["Sec-Fetch-Mode"] = "navigate"
+    assert (await racks.sign_in(browser)).headers["location"] == "/held"
+
+
+async def test_what_comes_back_with_an_error_is_one_line_of_the_log(
+    racks: Elsewhere, caplog: pytest.LogCaptureFixture
+) -> None:
+    browser = racks.office.browser()
+    state = parse_qs(urlsplit(await racks.code_for(browser)).query)["state"][0]
+    planted = "/sign-in/oidc/return?error=a%0aCRITICAL&error_description=b%0d%0a%00c"
+    assert (await browser.get(f"{planted}&state={state}")).status_code == 403
+    (line,) = (one.getMessage() for one in caplog.records if "not signed in" in one.getMessage())
+    assert line.isprintable()
+    assert (await racks.refusals())[0].note.isprintable()
+
+
+async def test_a_path_that_no_cookie_holds_is_given_up(racks: Elsewhere) -> None:
+    answer = await racks.sign_in(racks.office.browser(), to="/?text=" + "a" * 5000)
+    assert answer.headers["location"] == "/"
+
+
 async def test_a_code_is_good_once(racks: Elsewhere) -> None:
     browser, thief = racks.office.browser(), racks.office.browser()
     address = await racks.code_for(browser)
