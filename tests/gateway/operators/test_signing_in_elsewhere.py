@@ -38,6 +38,9 @@ async def test_somebody_signs_in_and_is_where_they_wanted_to_be(racks: Elsewhere
     assert "ada" in account
     assert "Present one" not in account, "no password of theirs is here"
     assert "Racks" in account
+    listed = (await browser.get("/people")).text
+    assert "Role and limits are those of the groups there" in listed
+    assert "Make another password" not in listed
     ada = (await racks.people())["ada"]
     assert (ada.role, ada.subject) == (Role.ADMIN, f"{racks.provider.issuer} 7f3a")
     assert await racks.refusals() == []
