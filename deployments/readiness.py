@@ -14,11 +14,16 @@ from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
+from pydantic import ValidationError
 from sqlmodel import col, select
 
 from deployments.catalogue import CATALOGUE
 from deployments.settings import InventorySettings
 from deployments.worker import POOL
+from gateway.answers import faults_of
+from gateway.oidc_settings import OidcSettings
+from gateway.operators.oidc import Provider
+from gateway.operators.oidc_wire import SignInFailed
 from inventory.database import (
     AsyncSession,
     Sessions,
@@ -27,15 +32,16 @@ from inventory.database import (
     make_sessions,
     newest_shape,
 )
-from inventory.models import Site, WorkerLease
+from inventory.models import Site, WorkerLease, now
 from tasks.company import Problem
 from tasks.doctor.advice import advice_for
 from tasks.doctor.checked import Checked, Outcome
 from tasks.doctor.reach import gateway_health
 
-__all__ = ["GATEWAY", "NEEDED", "examine_installation"]
+__all__ = ["GATEWAY", "NEEDED", "examine_installation", "examine_provider"]
 
 INVENTORY, PREFECT, WORKER, GATEWAY = "inventory", "Prefect", "worker", "gateway"
+SIGN_IN = "sign-in"
 NEEDED = (INVENTORY, PREFECT, WORKER)
 """Systems without which no flow runs."""
 _SECONDS = 10.0
@@ -48,7 +54,7 @@ _START = (
 async def examine_installation() -> list[Checked]:
     """Look from here at what must be there before any flow can run."""
     prefect = await _examine_prefect()
-    return [*await _examine_inventory(), *prefect]
+    return [*await _examine_inventory(), *prefect, *await examine_provider()]
 
 
 async def _look(system: str, place: str, check: str, how: Callable[[], Awaitable[str]]) -> Checked:
@@ -216,3 +222,24 @@ async def _is_there(client: PrefectClient, name: str) -> bool:
     except ObjectNotFound:
         return False
     return True
+
+
+async def examine_provider() -> list[Checked]:
+    """The OpenID provider, where this environment has the gateway's settings of one."""
+    if not any(name.startswith("RACKRISE_GATEWAY_OIDC_") for name in os.environ):
+        return []
+    place = os.environ.get("RACKRISE_GATEWAY_OIDC_ISSUER", "")
+    return [await _look(SIGN_IN, place, "the OpenID provider can be used to sign in", _provider)]
+
+
+async def _provider() -> str:
+    try:
+        return await Provider(OidcSettings(), "", now).examined()
+    except ValidationError as error:
+        said = faults_of(error)
+        raise Problem(said, "Correct RACKRISE_GATEWAY_OIDC_… as the gateway has them.") from None
+    except OSError as error:
+        said = f"its CA cannot be read: {error}"
+        raise Problem(said, "See RACKRISE_GATEWAY_OIDC_CA.") from None
+    except SignInFailed as failed:
+        raise Problem(failed.said, failed.advice) from None

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from gateway.oidc_settings import OidcSettings
 
 __all__ = ["GatewaySettings"]
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
-class GatewaySettings(BaseSettings):
+class GatewaySettings(OidcSettings):
     """Where the gateway listens, whom it believes, and how much it takes.
 
     Lists are JSON in the environment: ``RACKRISE_GATEWAY_TRUSTED_PROXIES='["192.0.2.1/32"]'``.
@@ -102,12 +104,14 @@ class GatewaySettings(BaseSettings):
     console_key: Path | None = None
     """Its private key."""
     console_url: str = ""
-    """How browsers reach it where a proxy stands before it: ``https://rackrise.example.org``."""
+    """How browsers reach it where a proxy stands before it: ``https://rackrise.example.org``; an
+    OpenID provider sends people back there."""
     prefect_url: str = ""
     """Where browsers reach Prefect's own console; empty: no links to flow runs."""
 
     secret_key: SecretStr | None = Field(default=None, validation_alias="RACKRISE_SECRET_KEY")
-    """What webhooks' secrets are sealed with, the same for all programs; None: none is added."""
+    """What webhooks' secrets are sealed with, the same for all programs; None: none is added. With
+    one and the same, any gateway takes people back from an OpenID provider."""
 
     @model_validator(mode="after")
     def _tls_is_complete(self) -> Self:
@@ -133,4 +137,13 @@ class GatewaySettings(BaseSettings):
         if missing and len(missing) < len(needed):
             listed = ", ".join(needed)
             raise ValueError(f"the RHSM front needs {listed}: {', '.join(missing)} not given")
+        return self
+
+    @model_validator(mode="after")
+    def _console_can_be_come_back_to(self) -> Self:
+        if self.oidc_issuer and not self.console_url:
+            raise ValueError(
+                "OpenID needs console_url: the provider sends people back there, and has it "
+                "registered"
+            )
         return self

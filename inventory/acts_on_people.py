@@ -13,7 +13,7 @@ from inventory.errors import Forbidden
 from inventory.models import Person, Role
 from inventory.rights import Actor
 
-__all__ = ["Rights", "add", "add_token", "change", "remove_token", "set_password"]
+__all__ = ["Rights", "add", "add_token", "change", "remove_token", "set_password", "values_of"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Rights:
     host_groups: Sequence[str] = ()
 
 
-def _values(person: Person) -> dict[str, Any]:
+def values_of(person: Person) -> dict[str, Any]:
+    """Somebody as the audit log keeps them."""
     return {
         "role": person.role.value,
         "sites": list(person.sites),
@@ -58,7 +59,7 @@ async def add(
         host_groups=wanted.host_groups,
         at=at,
     )
-    await audit.record(session, actor, "add", f"person {name}", after=_values(made), at=at)
+    await audit.record(session, actor, "add", f"person {name}", after=values_of(made), at=at)
     return made
 
 
@@ -78,7 +79,7 @@ async def change(
     """
     rights.require(actor, Role.ADMIN, everywhere=True)
     person = await people.named(session, name)
-    before = _values(person)
+    before = values_of(person)
     await people.change(
         session,
         person,
@@ -91,7 +92,7 @@ async def change(
     else:
         await people.enable(session, person)
     await audit.record(
-        session, actor, "change", f"person {name}", before=before, after=_values(person), at=at
+        session, actor, "change", f"person {name}", before=before, after=values_of(person), at=at
     )
     return person
 

@@ -39,6 +39,7 @@ __all__ = [
     "named",
     "new_password",
     "remove_token",
+    "require_known",
     "set_password",
     "sign_in",
     "sign_out",
@@ -113,7 +114,7 @@ async def add(
     """
     if not _NAME.fullmatch(name):
         raise BadPerson(f"{name!r} is no name: letters, digits and . _ @ -, 63 at most")
-    await _require_known(session, sites, host_groups)
+    await require_known(session, sites, host_groups)
     person = Person(
         name=name,
         role=role,
@@ -132,9 +133,14 @@ async def add(
     return person
 
 
-async def _require_known(
+async def require_known(
     session: AsyncSession, sites: Collection[str], host_groups: Collection[str]
 ) -> None:
+    """Refuse limits to what is not there.
+
+    Raises:
+        BadPerson: a site or host group is unknown.
+    """
     for what, asked, column in (
         ("site", sites, col(Site.name)),
         ("host group", host_groups, col(HostGroup.name)),
@@ -189,7 +195,7 @@ async def change(
     Raises:
         BadPerson: a site or group is unknown, or nobody would be admin any more.
     """
-    await _require_known(session, sites, host_groups)
+    await require_known(session, sites, host_groups)
     if role is not Role.ADMIN or sites or host_groups:
         await _require_other_admin(session, person)
     person.role, person.sites, person.host_groups = role, sorted(sites), sorted(host_groups)
@@ -218,13 +224,15 @@ async def disable(session: AsyncSession, person: Person, at: datetime) -> None:
     """
     await _require_other_admin(session, person)
     person.disabled_at = person.disabled_at or at
+    # From now on it is a person's decision, which no group at a provider takes back.
+    person.disabled_by_provider = False
     await session.exec(sa.delete(SignIn).where(col(SignIn.person_id) == person.id))
     await session.flush()
 
 
 async def enable(session: AsyncSession, person: Person) -> None:
     """Let somebody sign in again who was not to."""
-    person.disabled_at = None
+    person.disabled_at, person.disabled_by_provider = None, False
     await session.flush()
 
 
@@ -232,8 +240,14 @@ async def set_password(session: AsyncSession, person: Person, password: str) -> 
     """Give somebody another password; every browser signs in anew.
 
     Raises:
-        BadPerson: it is too short.
+        BadPerson: it is too short, or they sign in elsewhere.
     """
+    if person.subject is not None:
+        # It would outlive their groups at the provider.
+        raise BadPerson(
+            f"{person.name} signs in at the OpenID provider, and has no password here: let them "
+            "change it there"
+        )
     person.password_hash = await _hash(password)
     await session.exec(sa.delete(SignIn).where(col(SignIn.person_id) == person.id))
     await session.flush()

@@ -24,11 +24,13 @@ from gateway.operators.api.site import site_routes
 from gateway.operators.api.waves import wave_routes
 from gateway.operators.api.webhooks import webhook_routes
 from gateway.operators.console.app import add_console, answer
-from gateway.operators.context import Operators
+from gateway.operators.context import Operators, comes_by_tls
 from gateway.operators.headers import Guarded
+from gateway.operators.oidc import Provider
 from gateway.operators.refusals import STATUS
 from gateway.operators.sessions import asking, bearer
 from gateway.operators.throttle import Throttle
+from gateway.operators.transaction import Transactions
 from gateway.settings import GatewaySettings
 from inventory.database import Sessions, cannot_hold
 from inventory.models import now
@@ -55,15 +57,28 @@ def create_operators_app(
         sessions: of the inventory, migrated already.
         hub: tells open pages what changes.
         clock: the present, with its zone.
+
+    Raises:
+        OSError: the CA of the OpenID provider cannot be read.
     """
-    gateway = Operators(settings, sessions, clock, Throttle(), hub)
+    gateway = _operators(settings, sessions, hub, clock)
     return Guarded(_app(gateway), secure=gateway.secure)
 
 
 def api_document(settings: GatewaySettings, sessions: Sessions) -> dict[str, object]:
     """The API's OpenAPI document, from which clients are generated."""
-    gateway = Operators(settings, sessions, now, Throttle(), Hub())
-    return _app(gateway).openapi()
+    return _app(_operators(settings, sessions, Hub(), now)).openapi()
+
+
+def _operators(
+    settings: GatewaySettings, sessions: Sessions, hub: Hub, clock: Callable[[], datetime]
+) -> Operators:
+    provider = None
+    if settings.oidc_issuer:
+        provider = Provider(settings, settings.console_url, clock)
+    secret = settings.secret_key.get_secret_value() if settings.secret_key else None
+    transactions = Transactions(secret, secure=comes_by_tls(settings))
+    return Operators(settings, sessions, clock, Throttle(), hub, provider, transactions)
 
 
 def _app(gateway: Operators) -> FastAPI:

@@ -61,6 +61,10 @@ class Person(SQLModel, table=True):
     made_at: datetime = time(default_factory=now)
     disabled_at: datetime | None = time(default=None, nullable=True)
     """Since when nothing of it is believed; None: it may sign in."""
+    disabled_by_provider: bool = Field(
+        default=False, sa_column_kwargs={"server_default": sa.false()}
+    )
+    """Whether it is only so because no group at the OpenID provider gives it rights any more."""
 
 
 class ApiToken(SQLModel, table=True):

@@ -114,12 +114,17 @@ async def test_an_inventory_of_another_shape_is_told(leased: Bench, prefect: Pre
     assert result.exit_code == Exit.UNREACHABLE
 
 
-async def test_without_prefect_it_says_where_it_looked(leased: Bench) -> None:
+async def test_without_prefect_it_says_where_it_looked(
+    leased: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RACKRISE_GATEWAY_OIDC_ISSUER", "http://127.0.0.1:1")
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
         result = await doctor("--json")
     assert result.exit_code == Exit.UNREACHABLE
     one, other = (one for one in rows(result) if one["system"] == "Prefect")
     assert {one["outcome"], other["outcome"]} == {"failed", "not tried"}
+    (provider,) = (one for one in rows(result) if one["system"] == "sign-in")
+    assert (provider["outcome"], provider["place"]) == ("failed", "http://127.0.0.1:1")
 
 
 async def test_a_kind_that_there_is_not_is_wrong_usage() -> None:

@@ -24,6 +24,7 @@ from gateway.operators.console.pages import STATIC, page, redirect
 from gateway.operators.console.people import people_pages
 from gateway.operators.console.rules import rule_pages
 from gateway.operators.console.signing_in import signing_in_routes
+from gateway.operators.console.signing_in_elsewhere import signing_in_elsewhere_routes
 from gateway.operators.console.waves import wave_pages
 from gateway.operators.console.webhooks import webhook_pages
 from gateway.operators.context import Operators
@@ -46,6 +47,7 @@ class _Kept(StaticFiles):
 
 _PAGES = (
     signing_in_routes,
+    signing_in_elsewhere_routes,
     fleet_routes,
     host_pages,
     host_acts_routes,

@@ -17,7 +17,7 @@ from gateway.operators.sessions import Signed, SignedForm, SignedIn, keep_cookie
 from inventory import acts_on_people, people, rights
 from inventory.acts_on_people import Rights
 from inventory.errors import InventoryError, NotSignedIn
-from inventory.models import HostGroup, Role, Site
+from inventory.models import HostGroup, Person, Role, Site
 from inventory.rights import Actor
 
 __all__ = ["people_pages"]
@@ -136,11 +136,16 @@ async def _show_account(
 ) -> Response:
     async with gateway.transaction() as session:
         tokens = await people.tokens_of(session, _id(who.actor))
+        person = await session.get_one(Person, _id(who.actor))
+    elsewhere = ""
+    if person.subject is not None:
+        elsewhere = gateway.provider.name if gateway.provider else "an OpenID provider"
     allowed = [one for one in Role if who.actor.may(one)]
     return page(
         *(gateway, request, "account.html.j2", who),
         tokens=tokens,
         roles=allowed,
+        elsewhere=elsewhere,
         refused=refused,
     )
 

@@ -30,7 +30,7 @@ def signing_in_routes(gateway: Operators) -> APIRouter:
 
     @router.get("/sign-in")
     async def form(request: Request, to: str = "/") -> Response:
-        return page(gateway, request, "sign_in.html.j2", None, to=own_path(to), wrong="", name="")
+        return _form(gateway, request, to)
 
     @router.post("/sign-in")
     async def sign_in(
@@ -49,17 +49,7 @@ def signing_in_routes(gateway: Operators) -> APIRouter:
             person = await people.by_password(gateway.sessions, name, password)
         except NotSignedIn as error:
             gateway.throttle.failed(name, address, at)
-            said = f"{error}"
-            return page(
-                gateway,
-                request,
-                "sign_in.html.j2",
-                None,
-                status=401,
-                to=own_path(to),
-                wrong=said,
-                name=name,
-            )
+            return _form(gateway, request, to, name=name, wrong=f"{error}")
         gateway.throttle.succeeded(name, address)
         async with gateway.transaction() as session:
             secret = await people.sign_in(session, person, at)
@@ -76,3 +66,19 @@ def signing_in_routes(gateway: Operators) -> APIRouter:
         return answer
 
     return router
+
+
+def _form(
+    gateway: Operators, request: Request, to: str, *, name: str = "", wrong: str = ""
+) -> Response:
+    return page(
+        gateway,
+        request,
+        "sign_in.html.j2",
+        None,
+        status=401 if wrong else 200,
+        to=own_path(to),
+        wrong=wrong,
+        name=name,
+        provider=gateway.provider.name if gateway.provider else "",
+    )

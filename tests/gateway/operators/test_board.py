@@ -13,6 +13,7 @@ from gateway.operators.console.board import Board
 from gateway.operators.console.pages import FORM
 from gateway.operators.context import Operators
 from gateway.operators.throttle import Throttle
+from gateway.operators.transaction import Transactions
 from inventory.database import AsyncSession
 from inventory.errors import UnknownHost
 from inventory.models import Door, Role
@@ -42,7 +43,9 @@ class Counted(Operators):
 def board(office: Office) -> Board:
     _asked.clear()
     sessions = office.database.sessions
-    return Board(Counted(office.settings, sessions, office.now, Throttle(), office.hub))
+    kept = Transactions(None, secure=False)
+    throttle, hub = Throttle(), office.hub
+    return Board(Counted(office.settings, sessions, office.now, throttle, hub, None, kept))
 
 
 async def test_two_hundred_pages_of_a_host_ask_once_for_a_change(

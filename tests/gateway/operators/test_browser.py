@@ -21,9 +21,11 @@ from inventory.rights import Actor
 from inventory.rule_draft import read_draft
 from inventory.sealing import Sealer
 from inventory.wave_draft import Draft
+from lab.doubles.oidc import oidc_double
 from serving.listeners import Listener, served, tcp_socket, url_of
 from tests.gateway.operators.browser import Window, chromium
 from tests.gateway.operators.conftest import PASSWORD, Office
+from tests.gateway.operators.elsewhere import CLIENT, SECRET, settings_for
 from tests.inventory.test_waves import arrive, fail, under_way
 from tests.inventory.world import discovered, make_rule
 
@@ -279,3 +281,38 @@ async def test_a_wave_is_watched_and_stopped_live(office: Office) -> None:
         await glance.get_by_text("paused").wait_for()
         assert await window.faults() == []
         assert window.complaints == []
+
+
+async def test_somebody_signs_in_at_a_provider_by_clicking(office: Office) -> None:
+    listener = Listener(tcp_socket("127.0.0.1", 0))
+    url = url_of(listener)
+    async with AsyncExitStack() as stack:
+        provider = await stack.enter_async_context(oidc_double(office.now))
+        provider.clients[CLIENT] = (SECRET, f"{url}/sign-in/oidc/return")
+        provider.people["7f3a"] = {"preferred_username": "Ada", "groups": ["racks-admins"]}
+        provider.people["9b1c"] = {"preferred_username": "Eve", "groups": []}
+        office.settings = settings_for(office, provider.issuer, console_url=url)
+        app = create_operators_app(office.settings, office.database.sessions, Hub(), office.now)
+        await stack.enter_async_context(served(app, [listener]))
+        window = await stack.enter_async_context(chromium())
+        page = window.page
+        await page.goto(f"{url}/held")
+        assert await window.faults() == []
+        await page.get_by_role("link", name="Sign in with Racks").click()
+        await page.get_by_role("button", name="Eve").click()
+        await page.get_by_role("heading", name="You are not signed in").wait_for()
+        assert await page.get_by_text("9b1c").is_visible()
+        assert await window.faults() == []
+        await page.get_by_role("link", name="Try again with Racks").click()
+        await page.get_by_role("button", name="Ada").click()
+        # Where they wanted to be at first, and signed in for forms as well.
+        await page.wait_for_url(f"{url}/held")
+        await page.get_by_role("link", name="Ada").click()
+        await page.get_by_text("You sign in at Racks").wait_for()
+        assert await window.faults() == []
+        await page.get_by_role("button", name="Sign out").click()
+        await page.get_by_text("leaves you signed in at Racks").wait_for()
+        cookies = {one.get("name") for one in await window.context.cookies(url)}
+        assert cookies <= {"rackrise-said"}
+        # Of the page that says so with 403 the browser complains itself.
+        assert [one for one in window.complaints if "403" not in one] == []
