@@ -2,6 +2,7 @@
 
     InventoryError
     ├── MacClaimed         an interface of this host already belongs to another
+    ├── BadName            no host can be called so
     ├── NameTaken          another host has this name
     ├── AddressTaken       another interface has this address
     ├── BuildOpen          the host has an open build
@@ -37,6 +38,7 @@ from uuid import UUID
 __all__ = [
     "AddressTaken",
     "BadCondition",
+    "BadName",
     "BadPerson",
     "BadRule",
     "BadWave",
@@ -88,6 +90,17 @@ class NameTaken(InventoryError):
         self.name = name
         self.owner = owner
         super().__init__(f"the name {name} belongs to {owner}; choose another name")
+
+
+class BadName(InventoryError):
+    """No host can be called so."""
+
+    def __init__(self, text: str) -> None:
+        shown = text if len(text) < 100 else f"{text[:100]}…"
+        super().__init__(
+            f"{shown!r} is no name for a host: parts of letters, digits and dashes with dots "
+            "between them, 63 characters a part and 253 together at most"
+        )
 
 
 class AddressTaken(InventoryError):

@@ -11,6 +11,7 @@ from inventory.allowed import Act, before_reboot, ready_build, require_ready
 from inventory.arrows import Evidence
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
 from inventory.errors import UnknownGroup
+from inventory.host_names import require_full_name
 from inventory.life import Event, HostState
 from inventory.models import (
     Build,
@@ -63,6 +64,7 @@ async def provision(
 
     Raises:
         NotReady: the host is being provisioned, or leaves.
+        BadName: no host can be called so.
         NameTaken: another host has the name.
     """
     host = await hosts.lock_host(session, host.id)
@@ -142,9 +144,9 @@ async def _supersede(
 async def _full_name(session: AsyncSession, host: Host, group: HostGroup, name: str | None) -> str:
     wanted = name or host.name
     if "." in wanted:
-        return wanted
+        return require_full_name(wanted)
     domain = await session.get_one(Domain, group.domain_id)
-    return f"{wanted}.{domain.name}"
+    return require_full_name(f"{wanted}.{domain.name}")
 
 
 async def cancel(session: AsyncSession, host: Host, *, why: str, at: datetime) -> Build:

@@ -9,7 +9,6 @@ A name or fact that a machine does not have makes the condition false.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,6 +19,7 @@ from sqlmodel import col, select
 from inventory import expressions
 from inventory.database import AsyncSession
 from inventory.errors import BadCondition
+from inventory.host_names import LABEL
 from inventory.life import HostState
 from inventory.machines import NAMES, Machine, named_values
 from inventory.models import DiscoveryRule, Host
@@ -35,7 +35,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def check(*, name: str, condition: str, host_name: str) -> None:
@@ -111,7 +110,7 @@ def host_short_name(rule: DiscoveryRule, machine: Machine, number: int) -> str:
     except Exception as error:
         raise BadCondition(rule=rule.name, what="host_name", said=str(error)) from error
     name = name.strip().lower()
-    if not _LABEL.fullmatch(name):
+    if not LABEL.fullmatch(name):
         shown = name if len(name) < 100 else f"{name[:100]}…"
         raise BadCondition(
             rule=rule.name,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 
 from inventory.errors import BadWave
+from inventory.host_names import LABEL
 
 __all__ = ["MOST_HOSTS", "Draft", "require_sound"]
 
 MOST_HOSTS = 10_000
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _MOST = 2**31 - 1
 """What PostgreSQL's integers hold."""
 
@@ -53,7 +52,7 @@ def require_sound(draft: Draft) -> None:
 
 def _wrong_words(draft: Draft) -> list[str]:
     wrong = []
-    if not _NAME.fullmatch(draft.name):
+    if not LABEL.fullmatch(draft.name):
         wrong.append(f"{draft.name!r} is no name: lower-case letters, digits and -, 63 at most")
     elif draft.name == "new":
         wrong.append("no wave is called new: the console's form is at that address")

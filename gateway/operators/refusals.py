@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.answers import Refusal
 from inventory.errors import (
+    BadName,
     BadPerson,
     BadRule,
     BadWave,
@@ -29,6 +30,7 @@ STATUS: dict[type[InventoryError], int] = {
     UnknownRule: 404,
     UnknownWave: 404,
     UnknownWebhook: 404,
+    BadName: 422,
     BadPerson: 422,
     BadRule: 422,
     BadWave: 422,

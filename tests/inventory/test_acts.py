@@ -8,7 +8,7 @@ import pytest
 from sqlmodel import col, select
 
 from inventory import acts, audit, builds, hosts, rights
-from inventory.errors import Forbidden, InventoryError, NotReady, UnknownHost
+from inventory.errors import BadName, Forbidden, InventoryError, NotReady, UnknownHost
 from inventory.fleet import Wanted, counts, everyone, page
 from inventory.life import HostState
 from inventory.models import AuditEntry, Build, Door, Host, HostGroup, Role, Site
@@ -56,6 +56,27 @@ async def test_what_is_refused_leaves_no_entry(database: Database) -> None:
         with pytest.raises(NotReady):
             await acts.cancel(session, ADA, host.name, at=later(1))
     assert await log(database) == []
+
+
+@pytest.mark.parametrize(
+    "called",
+    ["web 1", "a/b", "-web", "web_1", "www..org", "a" * 64, "x" * 250 + ".org", "wéb"],
+)
+async def test_no_host_is_called_what_dns_cannot_say(database: Database, called: str) -> None:
+    await site(database)
+    host, _ = await discovered(database.sessions)
+    async with database.sessions.begin() as session:
+        with pytest.raises(BadName, match="is no name for a host"):
+            await acts.provision(session, ADA, host.name, "web", as_name=called, at=later(1))
+    assert await log(database) == []
+
+
+async def test_a_name_is_taken_in_lower_case(database: Database) -> None:
+    await site(database)
+    host, _ = await discovered(database.sessions)
+    async with database.sessions.begin() as session:
+        told = await acts.provision(session, ADA, host.name, "web", as_name="Web1", at=later(1))
+        assert told.name == "web1.example.org"
 
 
 async def every_act(database: Database, actor: Actor, name: str, at: datetime) -> list[str]:
