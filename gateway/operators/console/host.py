@@ -15,7 +15,7 @@ from gateway.operators.context import Operators
 from gateway.operators.sessions import Signed, SignedIn
 from inventory import audit, builds, fleet, plans, profiles, repositories, rights
 from inventory.allowed import Act, offered
-from inventory.arrow_views import arrows_of
+from inventory.arrow_views import Standing, arrows_of
 from inventory.arrows import arrow
 from inventory.database import AsyncSession
 from inventory.errors import UnknownHost
@@ -34,6 +34,7 @@ from inventory.rights import Actor
 __all__ = ["host_pages", "host_pieces", "show_host"]
 
 _ENTRIES = 20
+_LIT = (Standing.RUNNING, Standing.AWAITED)
 
 
 async def _offered(session: AsyncSession, actor: Actor, host: Host) -> frozenset[Act]:
@@ -48,6 +49,7 @@ async def _now(
     return {
         "row": row,
         "diagram": draw(arrows) if arrows else None,
+        "lit": next((one for one in arrows if one.standing in _LIT), None),
         "held_label": arrow(row.held_step).label if row.held_step else "",
         "older": older,
     }

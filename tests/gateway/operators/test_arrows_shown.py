@@ -61,6 +61,8 @@ async def test_the_hosts_turn_is_shown_at_the_arrow_that_comes_next(
     assert re.search(
         rf'aria-label="{awaited} [^"]+, the host&#39;s turn, awaited since {since}"', page
     )
+    # On a phone the arrow is far down: it is said above all of them too.
+    assert re.search(rf"The host&#39;s turn since .*?arrows/{awaited}\"", page)
     behind = (await browser.get(f"/hosts/{NAME}/arrows/{awaited}")).text
     assert "<dd>the host&#39;s turn since" in behind
 
@@ -71,8 +73,10 @@ async def test_what_the_host_is_at_is_not_awaited_too(office: Office) -> None:
     async with office.database.sessions.begin() as session:
         build = (await session.exec(select(Build))).one()
         await steps.begin(session, [build.id], [22], None, office.now())
-    found = kinds((await (await signed_in(office)).get(f"/hosts/{NAME}")).text)
+    page = (await (await signed_in(office)).get(f"/hosts/{NAME}")).text
+    found = kinds(page)
     assert found[22] == "running"
+    assert "Under way since" in page
     assert "awaited" not in found.values()
 
 
