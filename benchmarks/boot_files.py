@@ -25,8 +25,8 @@ from sqlmodel import col, select
 
 from deployments.up import up
 from inventory.database import Sessions, make_engine, make_sessions
+from inventory.fleet import everyone
 from inventory.models import Build, Interface, Step, StepState
-from inventory.overview import fleet
 from lab.content import fill_pulp
 from lab.demo import data_directory
 from lab.process import until
@@ -91,7 +91,7 @@ async def _take_one(site: SimulatedSite, sessions: Sessions, number: int) -> Tak
 
     async def rebooted() -> bool:
         async with sessions() as session:
-            held = [one.held_reason for one in await fleet(session) if one.held_reason]
+            held = [one.held_reason for one in await everyone(session) if one.held_reason]
         if held:
             raise RuntimeError(f"a host is held: {held[0]}")
         step = await _step(sessions, host.mac, 17)

@@ -16,9 +16,10 @@ from cli.output import Json, moment, print_json, print_table, table
 
 if TYPE_CHECKING:
     from inventory.database import AsyncSession
+    from inventory.fleet import FleetRow
     from inventory.hardware import HardwareRow
     from inventory.models import ProfileChange
-    from inventory.overview import ArrowRow, EffectRow, HostRow
+    from inventory.overview import ArrowRow, EffectRow
     from inventory.profiles import ProfileRow
     from inventory.repositories import RepositoryRow
     from inventory.retries import Held
@@ -28,7 +29,7 @@ __all__ = ["app"]
 app = typer.Typer(help="Hosts: look at them, provision them, let held ones go on.")
 
 
-def _held(row: HostRow) -> str:
+def _held(row: FleetRow) -> str:
     if row.state in ("cancelling", "cancelled", "decommissioning", "retired"):
         return row.given_up or ""
     if row.state != "held" or not row.held_reason:
@@ -40,7 +41,7 @@ def _held(row: HostRow) -> str:
 class _Shown:
     """All that is shown of one host."""
 
-    host: HostRow
+    host: FleetRow
     arrows: list[ArrowRow]
     hardware: list[HardwareRow]
     repositories: list[RepositoryRow]
@@ -61,9 +62,9 @@ class _Came:
 @app.command("list")
 def list_hosts(as_json: Json = False) -> None:
     """All hosts: state, since when, and why those that are held or given up are so."""
-    from inventory.overview import fleet
+    from inventory.fleet import everyone
 
-    rows = with_inventory(fleet)
+    rows = with_inventory(everyone)
     if as_json:
         print_json(rows)
         return
@@ -80,14 +81,15 @@ def show(
 ) -> None:
     """One host: arrows with state, evidence and what was seen; hardware, what it has installed."""
     from inventory import hosts, profiles, repositories
+    from inventory.fleet import everyone
     from inventory.hardware import hardware_of
-    from inventory.overview import arrows_of_host, effects_of_host, fleet
+    from inventory.overview import arrows_of_host, effects_of_host
 
     async def look(
         session: AsyncSession,
     ) -> tuple[
         list[ArrowRow],
-        list[HostRow],
+        list[FleetRow],
         list[RepositoryRow],
         list[HardwareRow],
         list[ProfileRow],
@@ -96,7 +98,7 @@ def show(
         host = await hosts.named(session, name)
         return (
             await arrows_of_host(session, name),
-            await fleet(session, name),
+            await everyone(session, name),
             await repositories.of_host(session, host.id),
             await hardware_of(session, host.id),
             await profiles.of_host(session, host.id),

@@ -6,22 +6,12 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from inventory.arrows import ARROWS, WAY, Arrow, Phase, arrows_of
+from inventory.arrows import ACTORS, ARROWS, TITLES, WAY, Arrow, arrows_of
 
 __all__ = ["FILE", "draw"]
 
 FILE = Path(__file__).with_name("arrows.svg")
 
-ACTORS = (
-    "User", "Host", "DHCP", "TFTP", "DNS", "Proxy", "Rackrise", "Pulp", "Candlepin", "Puppet",
-)  # fmt: skip
-"""From left to right so that most arrows are short."""
-TITLES = {
-    Phase.DISCOVERY: "Discovery",
-    Phase.INCEPTION: "Inception",
-    Phase.ANACONDA: "Boot into Anaconda",
-    Phase.FIRST_BOOT: "First boot",
-}
 COLUMN, ROW, BAND, MARGIN, HEAD = 108, 30, 40, 60, 46
 
 # Colours of its own on a ground of its own: readable on a light page and on a dark one.

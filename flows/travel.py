@@ -13,6 +13,7 @@ from sqlmodel import col, select
 
 from flows.showing import Settled, show_outcomes, show_page
 from inventory import acts, builds, claims, hosts, orders, retries
+from inventory.allowed import MAY_BE_PROVISIONED
 from inventory.arrows import Phase
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, is_passing, notify
 from inventory.errors import InventoryError, NotReady
@@ -167,7 +168,7 @@ async def _grant(session: AsyncSession, phase: Phase, host: Host, wish: Wish) ->
     match phase:
         case Phase.INCEPTION if wish.host_group:
             await orders.group_named(session, wish.host_group)
-            if host.state in orders.MAY_BE_PROVISIONED:
+            if host.state in MAY_BE_PROVISIONED:
                 await acts.provision(
                     session, who, host.name, wish.host_group, as_name=wish.name, at=at
                 )

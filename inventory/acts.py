@@ -12,9 +12,10 @@ from datetime import datetime
 from sqlmodel import col, select
 
 from inventory import audit, orders, retries, rights
+from inventory.allowed import Act, require_role
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
 from inventory.errors import InventoryError
-from inventory.models import Host, HostGroup, Role
+from inventory.models import Host, HostGroup
 from inventory.rights import Actor
 
 __all__ = [
@@ -54,7 +55,7 @@ async def provision(
     Raises:
         InventoryError: it is not known, not theirs, or cannot be provisioned now.
     """
-    host = await _theirs(session, actor, name)
+    host = await _theirs(session, actor, Act.PROVISION, name)
     rights.require_group(actor, group)
     before = await audit.condition_of(session, host.id)
     wanted = await orders.group_named(session, group)
@@ -72,7 +73,7 @@ async def provision_all(
     Raises:
         InventoryError: they only look, or the host group is not theirs or not known.
     """
-    rights.require(actor, Role.OPERATOR)
+    require_role(actor, Act.PROVISION)
     rights.require_group(actor, group)
     await orders.group_named(session, group)
     # In the order in which everybody locks hosts, so that nobody waits for each other.
@@ -100,7 +101,7 @@ async def rebuild(
     Raises:
         InventoryError: it is not known, not theirs, or cannot be rebuilt now.
     """
-    host = await _theirs(session, actor, name)
+    host = await _theirs(session, actor, Act.REBUILD, name)
     wanted: HostGroup | None = None
     if group:
         rights.require_group(actor, group)
@@ -120,7 +121,7 @@ async def cancel(
     Raises:
         InventoryError: it is not known, not theirs, or there is nothing to give up.
     """
-    host = await _theirs(session, actor, name)
+    host = await _theirs(session, actor, Act.CANCEL, name)
     before = await audit.condition_of(session, host.id)
     said = f"{actor.title}: {why}" if why else actor.title
     await orders.cancel(session, host, why=said, at=at)
@@ -134,7 +135,7 @@ async def decommission(session: AsyncSession, actor: Actor, name: str, *, at: da
     Raises:
         InventoryError: it is not known, not theirs, or has gone already.
     """
-    host = await _theirs(session, actor, name)
+    host = await _theirs(session, actor, Act.DECOMMISSION, name)
     before = await audit.condition_of(session, host.id)
     await orders.decommission(session, host, asked_by=actor.title, at=at)
     await audit.record_host(session, actor, "decommission", host.id, before=before, at=at)
@@ -151,7 +152,7 @@ async def retry(
     Raises:
         Forbidden: they only look.
     """
-    rights.require(actor, Role.OPERATOR)
+    require_role(actor, Act.RETRY)
     refused: dict[str, str] = {}
     were: dict[str, tuple[int, audit.Condition]] = {}
     for name in names:
@@ -168,6 +169,6 @@ async def retry(
     return retries.Retried(told.goes, {**told.refused, **refused})
 
 
-async def _theirs(session: AsyncSession, actor: Actor, name: str) -> Host:
-    rights.require(actor, Role.OPERATOR)
+async def _theirs(session: AsyncSession, actor: Actor, act: Act, name: str) -> Host:
+    require_role(actor, act)
     return await rights.own_host(session, actor, name)

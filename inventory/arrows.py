@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 __all__ = [
+    "ACTORS",
     "ARROWS",
     "PROFILED",
+    "TITLES",
     "WAY",
     "Arrow",
     "Evidence",
@@ -121,6 +123,17 @@ def _table() -> tuple[Arrow, ...]:
 ARROWS: tuple[Arrow, ...] = _table()
 WAY: tuple[Phase, ...] = tuple(dict.fromkeys(one.phase for one in ARROWS))
 """The phases that the arrows belong to, in their order."""
+ACTORS = (
+    "User", "Host", "DHCP", "TFTP", "DNS", "Proxy", "Rackrise", "Pulp", "Candlepin", "Puppet",
+)  # fmt: skip
+"""From left to right as they are drawn, so that most arrows are short."""
+TITLES = {
+    Phase.DISCOVERY: "Discovery",
+    Phase.INCEPTION: "Inception",
+    Phase.ANACONDA: "Boot into Anaconda",
+    Phase.FIRST_BOOT: "First boot",
+}
+"""What the phases are called where they are drawn."""
 
 
 PROFILED = (25, 26)

@@ -29,7 +29,7 @@ from inventory.models import (
 from inventory.rights import in_scope
 from inventory.scope import Scope
 
-__all__ = ["Counts", "FleetRow", "Page", "Wanted", "counts", "page", "rows"]
+__all__ = ["Counts", "FleetRow", "Page", "Wanted", "counts", "everyone", "page", "rows"]
 
 
 @dataclass(frozen=True)
@@ -198,6 +198,16 @@ async def rows(session: AsyncSession, scope: Scope, host_ids: Collection[int]) -
         scope: of whoever looks.
         host_ids: a page of them.
     """
+    return await _rows(session, col(Host.id).in_(list(host_ids)), in_scope(scope))
+
+
+async def everyone(session: AsyncSession, name: str | None = None) -> list[FleetRow]:
+    """All hosts by name, also those that have gone; or only the one of a name, if there is one."""
+    only = sa.true() if name is None else col(Host.name) == name.strip().lower()
+    return await _rows(session, only)
+
+
+async def _rows(session: AsyncSession, *only: sa.ColumnElement[bool]) -> list[FleetRow]:
     newest = (
         sa.select(Build)
         .where(col(Build.host_id) == col(Host.id))
@@ -266,7 +276,7 @@ async def rows(session: AsyncSession, scope: Scope, host_ids: Collection[int]) -
         )
         .outerjoin(newest, sa.true())
         .outerjoin(progress, sa.true())
-        .where(col(Host.id).in_(list(host_ids)), in_scope(scope))
+        .where(*only)
         .order_by(col(Host.name))
     )
     return [FleetRow(*row) for row in found]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlmodel import col, select
 
-from inventory import builds, durations, steps
-from inventory.arrows import arrow
+from inventory import builds, durations
+from inventory.arrow_views import ArrowView, arrows_of
 from inventory.database import AsyncSession
 from inventory.durations import UsualArrow
 from inventory.fleet import FleetRow, rows
@@ -25,15 +25,12 @@ from inventory.models import (
     HostGroup,
     Interface,
     RenderedKickstart,
-    Step,
-    StepState,
     Subnet,
 )
 from inventory.scope import Scope
 
 __all__ = [
     "ArrowDetail",
-    "ArrowView",
     "BuildView",
     "FactsView",
     "HostView",
@@ -41,7 +38,6 @@ __all__ = [
     "Record",
     "Told",
     "arrow_detail",
-    "arrows_of",
     "facts_of",
     "host_view",
 ]
@@ -66,34 +62,6 @@ _TELLINGS = {
     **dict.fromkeys((33, 34), (CallbackKind.PUPPET_REPORT,)),
 }
 """What is told by an arrow."""
-_SLOW = 1.5
-"""So many times what is usual for all but a few is slow."""
-
-
-@dataclass(frozen=True)
-class ArrowView:
-    """One arrow of a build."""
-
-    number: int
-    label: str
-    phase: str
-    source: str
-    target: str
-    text: str
-    state: StepState
-    evidence: str | None
-    started_at: datetime | None
-    ended_at: datetime | None
-    seconds: float | None
-    """How long it took; of what hosts do by themselves, since the arrow before was done."""
-    usual_seconds: float | None
-    """Half of the group's hosts took at most so long; None: too few have."""
-    slow: bool
-    """It took much longer than nearly all."""
-    seen: str
-    error: str | None
-    attempts: int
-    flow_run_id: UUID | None
 
 
 @dataclass(frozen=True)
@@ -110,6 +78,8 @@ class BuildView:
     kickstarts: int
     network_boots: int
     given_up: str | None
+    held_reason: str | None
+    """Why it is held, or was when another build took its place."""
 
 
 @dataclass(frozen=True)
@@ -201,49 +171,6 @@ async def host_view(session: AsyncSession, scope: Scope, host: Host) -> HostView
     )
 
 
-async def arrows_of(session: AsyncSession, build: Build) -> tuple[ArrowView, ...]:
-    """The thirty-four arrows of a build, with their times and what is usual for its host group."""
-    found = (await steps.states(session, [build.id]))[build.id]
-    group = build.host_group_id
-    usual = {} if group is None else await durations.usual_arrows(session, group)
-    ends = sorted(one.ended_at for one in found.values() if one.ended_at is not None)
-    return tuple(_view(found[number], ends, usual.get(number)) for number in sorted(found))
-
-
-def _view(step: Step, ends: list[datetime], usual: UsualArrow | None) -> ArrowView:
-    what = arrow(step.number)
-    took = _took(step, ends)
-    most = None if usual is None else max(usual.most, timedelta(seconds=1)) * _SLOW
-    return ArrowView(
-        number=step.number,
-        label=what.label,
-        phase=what.phase.value,
-        source=what.source,
-        target=what.target,
-        text=what.text,
-        state=step.state,
-        evidence=step.evidence,
-        started_at=step.started_at,
-        ended_at=step.ended_at,
-        seconds=None if took is None else took.total_seconds(),
-        usual_seconds=None if usual is None else usual.median.total_seconds(),
-        slow=took is not None and most is not None and took > most,
-        seen=step.seen,
-        error=step.error,
-        attempts=step.attempts,
-        flow_run_id=step.flow_run_id,
-    )
-
-
-def _took(step: Step, ends: list[datetime]) -> timedelta | None:
-    if step.ended_at is None:
-        return None
-    began = step.started_at
-    if began is None:
-        began = max((one for one in ends if one < step.ended_at), default=None)
-    return None if began is None else max(step.ended_at - began, timedelta())
-
-
 async def _builds(session: AsyncSession, host_id: int) -> tuple[BuildView, ...]:
     found = await session.exec(
         select(Build, HostGroup.name)
@@ -263,6 +190,7 @@ async def _builds(session: AsyncSession, host_id: int) -> tuple[BuildView, ...]:
             kickstarts=one.kickstarts,
             network_boots=one.network_boots,
             given_up=one.given_up,
+            held_reason=one.held_reason,
         )
         for one, group in found
     )

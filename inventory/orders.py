@@ -7,10 +7,11 @@ from datetime import datetime
 from sqlmodel import select
 
 from inventory import builds, claims, effects, hosts, retries, steps
+from inventory.allowed import Act, before_reboot, ready_build, require_ready
 from inventory.arrows import Evidence
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
-from inventory.errors import NotReady, UnknownGroup
-from inventory.life import TRANSITIONS, Event, HostState
+from inventory.errors import UnknownGroup
+from inventory.life import Event, HostState
 from inventory.models import (
     Build,
     BuildOutcome,
@@ -20,27 +21,12 @@ from inventory.models import (
 )
 
 __all__ = [
-    "MAY_BE_CANCELLED",
-    "MAY_BE_PROVISIONED",
-    "READY",
     "cancel",
     "decommission",
     "group_named",
-    "is_ready",
     "provision",
     "rebuild",
 ]
-
-
-MAY_BE_PROVISIONED = frozenset(
-    {HostState.DISCOVERED, HostState.HELD, HostState.IN_OPERATION, HostState.CANCELLED}
-)
-
-
-MAY_BE_CANCELLED = frozenset(
-    one.source for one in TRANSITIONS if one.event is Event.CANCEL
-) | frozenset({HostState.CANCELLING})
-_LEAVING = frozenset({HostState.CANCELLING, HostState.DECOMMISSIONING})
 
 
 async def group_named(session: AsyncSession, name: str) -> HostGroup:
@@ -54,26 +40,6 @@ async def group_named(session: AsyncSession, name: str) -> HostGroup:
         others = await session.exec(select(HostGroup.name).order_by(HostGroup.name))
         raise UnknownGroup(name, list(others))
     return group
-
-
-READY = (
-    "it can be provisioned when it is discovered, cancelled, in operation, or held "
-    "before its reboot"
-)
-"""What ``provision`` needs of a host."""
-
-
-def is_ready(host: Host, build: Build | None) -> bool:
-    """Whether ``provision`` takes a host as it is now, with its open build."""
-    match host.state:
-        case HostState.DISCOVERED:
-            return build is not None
-        case HostState.HELD:
-            return build is not None and _before_reboot(build)
-        case HostState.IN_OPERATION | HostState.CANCELLED:
-            return build is None
-        case _:
-            return False
 
 
 async def provision(
@@ -101,25 +67,17 @@ async def provision(
     """
     host = await hosts.lock_host(session, host.id)
     build = await builds.current_build(session, host.id)
-    event: Event | None = None
-    match host.state:
-        case HostState.DISCOVERED if build is not None:
-            event = Event.SELECT
-        case HostState.HELD if build is not None and await _begins_anew(
-            session, host, build, group, name
-        ):
-            build = await _supersede(session, host, build, group, asked_by=asked_by, at=at)
-            event = Event.REBUILD
-        case HostState.HELD if build is not None and _before_reboot(build):
-            came_from = build.held_from
-            await retries.resume(session, host, build, at=at)
-            if came_from is HostState.DISCOVERED:
-                event = Event.SELECT
-        case HostState.IN_OPERATION | HostState.CANCELLED if build is None:
-            build = await builds.open_build(session, host, group=group, asked_by=asked_by, at=at)
-            event = Event.REBUILD
-        case _:
-            raise NotReady(host.name, host.state, READY)
+    require_ready(Act.PROVISION, host, build)
+    event: Event | None = Event.REBUILD
+    if build is None:
+        build = await builds.open_build(session, host, group=group, asked_by=asked_by, at=at)
+    elif host.state is HostState.DISCOVERED:
+        event = Event.SELECT
+    elif await _begins_anew(session, host, build, group, name):
+        build = await _supersede(session, host, build, group, asked_by=asked_by, at=at)
+    else:
+        event = Event.SELECT if build.held_from is HostState.DISCOVERED else None
+        await retries.resume(session, host, build, at=at)
     build = await _select(session, host, build, group, name=name, asked_by=asked_by, at=at)
     # Last, so that its event tells of the host as what it was selected for.
     if event is not None:
@@ -157,8 +115,6 @@ async def _begins_anew(
 
     Its steps that are done would be passed over, and it would start as what it was to be before.
     """
-    if not _before_reboot(build):
-        return False
     same = await _full_name(session, host, group, name) == host.name
     if same and build.host_group_id == group.id:
         return False
@@ -181,10 +137,6 @@ async def _supersede(
     await claims.withdraw(session, build.id, at)
     await builds.close_build(session, build, BuildOutcome.SUPERSEDED, at)
     return await builds.open_build(session, host, group=group, asked_by=asked_by, at=at)
-
-
-def _before_reboot(build: Build) -> bool:
-    return build.held_from in (HostState.DISCOVERED, HostState.SELECTED, HostState.PREPARING)
 
 
 async def _full_name(session: AsyncSession, host: Host, group: HostGroup, name: str | None) -> str:
@@ -211,11 +163,7 @@ async def cancel(session: AsyncSession, host: Host, *, why: str, at: datetime) -
         NotReady: there is nothing to give up.
     """
     host = await hosts.lock_host(session, host.id)
-    build = await builds.current_build(session, host.id)
-    if host.state not in MAY_BE_CANCELLED or build is None:
-        raise NotReady(host.name, host.state, "a host can be cancelled while it is being built")
-    if build.held_from is HostState.DECOMMISSIONING:
-        raise NotReady(host.name, host.state, "it is leaving for good: retry that")
+    build = ready_build(Act.CANCEL, host, await builds.current_build(session, host.id))
     if host.state is not HostState.CANCELLING:
         await _leave(session, host, build, Event.CANCEL, why, at)
     return build
@@ -235,8 +183,7 @@ async def decommission(session: AsyncSession, host: Host, *, asked_by: str, at: 
     """
     host = await hosts.lock_host(session, host.id)
     build = await builds.current_build(session, host.id)
-    if host.state is HostState.RETIRED:
-        raise NotReady(host.name, host.state, "nothing of it is left outside")
+    require_ready(Act.DECOMMISSION, host, build)
     if build is None:
         group = await session.get(HostGroup, host.host_group_id) if host.host_group_id else None
         build = await builds.open_build(
@@ -278,14 +225,11 @@ async def rebuild(
         NotReady: the host is being built, leaves, or has never had a group.
     """
     host = await hosts.lock_host(session, host.id)
-    if group is None and host.host_group_id is not None:
-        group = await session.get_one(HostGroup, host.host_group_id)
-    if group is None:
-        raise NotReady(host.name, host.state, "nobody has said what it is to be: name a host group")
     build = await builds.current_build(session, host.id)
-    if host.state is HostState.HELD and build is not None and not _before_reboot(build):
-        if build.held_from in _LEAVING:
-            raise NotReady(host.name, host.state, "what it had is being undone: retry that first")
+    require_ready(Act.REBUILD, host, build, group_named=group is not None)
+    if group is None:
+        group = await session.get_one(HostGroup, host.host_group_id)
+    if host.state is HostState.HELD and build is not None and not before_reboot(build):
         build = await _supersede(session, host, build, group, asked_by=asked_by, at=at)
         build = await _select(session, host, build, group, name=None, asked_by=asked_by, at=at)
         await hosts.move(session, host, Event.REBUILD, at)

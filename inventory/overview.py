@@ -1,4 +1,4 @@
-"""What people look at: the fleet in rows, and one host's arrows."""
+"""What the command line and the lab show of hosts: their arrows, and what was changed for them."""
 
 from __future__ import annotations
 
@@ -6,43 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-import sqlalchemy as sa
 from sqlmodel import col, select
 
 from inventory import builds, effects, hosts, steps
 from inventory.arrows import arrow
 from inventory.database import AsyncSession
-from inventory.models import Build, Host, Interface, Step
+from inventory.models import Build, Host, Step
 
 __all__ = [
     "ArrowRow",
     "EffectRow",
-    "HostRow",
     "arrows_of_fleet",
     "arrows_of_host",
     "effects_of_host",
-    "fleet",
 ]
-
-
-@dataclass(frozen=True)
-class HostRow:
-    """One host at a glance."""
-
-    name: str
-    state: str
-    since: datetime
-    ip: str | None
-    held_step: int | None
-    held_reason: str | None
-    held_advice: str | None
-    """What a person can do about it."""
-    mac: str | None
-    """Of the interface that it boots from."""
-    given_up: str | None = None
-    """Who gave its newest build up, or what failed."""
-    trouble: str | None = None
-    """What is not well though it is not held."""
 
 
 @dataclass(frozen=True)
@@ -80,42 +57,6 @@ async def effects_of_host(session: AsyncSession, host_id: int) -> list[EffectRow
         row = EffectRow(one.system, one.place, one.key, one.state, at, one.seen)
         newest[one.system, one.place, one.key] = row
     return list(newest.values())
-
-
-async def fleet(session: AsyncSession, name: str | None = None) -> list[HostRow]:
-    """All hosts by name, or only the one that has a name; none if nobody has it."""
-    only = sa.true() if name is None else col(Host.name) == name.strip().lower()
-    newest = (
-        select(Build.id)
-        .where(col(Build.host_id) == col(Host.id))
-        .order_by(col(Build.generation).desc())
-        .limit(1)
-        .correlate(Host)
-        .scalar_subquery()
-    )
-    rows = await session.exec(  # type: ignore[call-overload]  # sqlmodel types four entities
-        sa.select(
-            col(Host.name),
-            col(Host.state),
-            col(Host.state_since),
-            sa.func.host(Interface.ip),
-            col(Build.held_step),
-            col(Build.held_reason),
-            col(Build.held_advice),
-            col(Interface.mac),
-            col(Build.given_up),
-            sa.case((col(Build.trouble_since) >= col(Host.state_since), col(Build.trouble))),
-        )
-        .select_from(Host)
-        .outerjoin(
-            Interface,
-            sa.and_(col(Interface.host_id) == col(Host.id), col(Interface.provisioning)),
-        )
-        .outerjoin(Build, sa.and_(col(Build.host_id) == col(Host.id), col(Build.id) == newest))
-        .where(only)
-        .order_by(col(Host.name))
-    )
-    return [HostRow(*row) for row in rows]
 
 
 async def arrows_of_host(session: AsyncSession, name: str) -> list[ArrowRow]:

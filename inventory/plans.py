@@ -14,8 +14,10 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from inventory import orders, rights
-from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
-from inventory.models import Host, PlanRequest, Role
+from inventory.allowed import Act, require_role
+from inventory.database import CHANNEL_CALLBACKS, CHANNEL_CHANGES, AsyncSession, notify
+from inventory.errors import NotReady
+from inventory.models import Host, PlanRequest
 from inventory.rights import Actor
 
 __all__ = ["PlanView", "ask", "end", "latest", "of_host", "started", "wanted"]
@@ -56,17 +58,20 @@ async def ask(
     Raises:
         InventoryError: host or group is unknown, or not theirs.
     """
-    rights.require(actor, Role.VIEWER)
+    require_role(actor, Act.PLAN)
     host = await rights.own_host(session, actor, name)
     if group:
         rights.require_group(actor, group)
         await orders.group_named(session, group)
+    elif host.host_group_id is None:
+        raise NotReady(host.name, host.state, "nobody has said what it is to be: name a host group")
     asked = PlanRequest(
         host_id=host.id, host_group=group, name="", asked_by=actor.title, asked_at=at
     )
     session.add(asked)
     await session.flush()
     await notify(session, CHANNEL_CALLBACKS)
+    await notify(session, CHANNEL_CHANGES, str(host.id))
     return _view(asked, host)
 
 
@@ -85,9 +90,7 @@ async def wanted(session: AsyncSession, limit: int = 20) -> list[Wanted]:
 
 async def started(session: AsyncSession, number: int, flow_run_id: UUID) -> None:
     """Say which run makes it."""
-    await session.exec(
-        sa.update(PlanRequest).where(col(PlanRequest.id) == number).values(flow_run_id=flow_run_id)
-    )
+    await _change(session, number, flow_run_id=flow_run_id)
 
 
 async def end(
@@ -99,11 +102,19 @@ async def end(
     at: datetime,
 ) -> None:
     """Keep what was found, or why nothing was."""
-    await session.exec(
+    await _change(session, number, text=text, error=error, done_at=at)
+
+
+async def _change(session: AsyncSession, number: int, **values: object) -> None:
+    found = await session.exec(
         sa.update(PlanRequest)
         .where(col(PlanRequest.id) == number)
-        .values(text=text, error=error, done_at=at)
+        .values(**values)
+        .returning(col(PlanRequest.host_id))
     )
+    # Open pages of the host show its newest plan.
+    for host_id in found.scalars():
+        await notify(session, CHANNEL_CHANGES, str(host_id))
 
 
 async def of_host(session: AsyncSession, host_id: int, number: int) -> PlanView | None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlmodel import col
 
 from inventory import builds, callbacks, claims, hosts, steps
+from inventory.allowed import Act, ready_build
 from inventory.arrows import PROFILED, Phase, arrow
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
 from inventory.errors import InventoryError, NotReady
@@ -201,9 +202,7 @@ async def retry_all(session: AsyncSession, names: Sequence[str], *, at: datetime
 
 async def _let_go_on(session: AsyncSession, host: Host, at: datetime) -> tuple[Build, Phase | None]:
     host = await hosts.lock_host(session, host.id)
-    build = await builds.current_build(session, host.id)
-    if host.state is not HostState.HELD or build is None:
-        raise NotReady(host.name, host.state, "only a host that is held can be retried")
+    build = ready_build(Act.RETRY, host, await builds.current_build(session, host.id))
     phase = await phase_to_resume(session, build)
     await resume(session, host, build, at=at)
     return build, phase

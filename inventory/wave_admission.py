@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from inventory import orders
+from inventory.allowed import Act, require_ready
 from inventory.database import AsyncSession
 from inventory.errors import BadWave, InventoryError, NotReady, UnfitHosts, UnknownHost
 from inventory.life import HostState
@@ -76,8 +76,7 @@ def require_fit(
     Raises:
         NotReady: says why.
     """
-    if not orders.is_ready(host, build):
-        raise NotReady(host.name, host.state, orders.READY)
+    require_ready(Act.PROVISION, host, build)
     if host.state is HostState.DISCOVERED or not standing.operated:
         return
     if not rebuild:

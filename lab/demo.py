@@ -26,8 +26,9 @@ from deployments.guarding import USER
 from deployments.up import Up, up
 from integrations.pulp import PulpSettings
 from inventory.database import Sessions, make_engine, make_sessions
+from inventory.fleet import everyone
 from inventory.models import now
-from inventory.overview import arrows_of_fleet, fleet
+from inventory.overview import arrows_of_fleet
 from lab.authority import ClientCertificate
 from lab.content import fill_pulp, keep_candlepin_secret, keep_puppet_certificate
 from lab.images import build
@@ -198,7 +199,7 @@ async def _wait_for_the_end() -> None:
 
 async def _look(sessions: Sessions) -> Fleet:
     async with sessions() as session:
-        return Fleet(await fleet(session), await arrows_of_fleet(session))
+        return Fleet(await everyone(session), await arrows_of_fleet(session))
 
 
 async def _watch(sessions: Sessions, options: Options, console: Console) -> Fleet:

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from rich.table import Table
 
 from inventory.arrows import WAY, Evidence, arrows_of
+from inventory.fleet import FleetRow
 from inventory.life import HostState
 from inventory.models import StepState
-from inventory.overview import ArrowRow, HostRow
+from inventory.overview import ArrowRow
 
 __all__ = ["LEGEND", "Fleet", "arrows_in_full", "arrows_in_short", "fleet_table", "summary"]
 
@@ -31,17 +32,17 @@ _SETTLED = frozenset({StepState.DONE, StepState.NOT_ASKED})
 class Fleet:
     """What the inventory knows of the hosts at one moment."""
 
-    hosts: Sequence[HostRow]
+    hosts: Sequence[FleetRow]
     arrows: Mapping[str, Sequence[ArrowRow]]
     """By the host's name."""
 
     @property
-    def in_operation(self) -> list[HostRow]:
+    def in_operation(self) -> list[FleetRow]:
         """Hosts that have arrived."""
         return [one for one in self.hosts if one.state == HostState.IN_OPERATION]
 
     @property
-    def held(self) -> list[HostRow]:
+    def held(self) -> list[FleetRow]:
         """Hosts that wait for a person."""
         return [one for one in self.hosts if one.state == HostState.HELD]
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from integrations.errors import OutsideError
 from integrations.records import BootConfig, Reservation
 from inventory import acts, certificates, hosts, kickstarts, orders, plans
+from inventory.allowed import MAY_BE_PROVISIONED
 from inventory.context import BuildContext, prospect
 from inventory.database import CHANNEL_CALLBACKS, notify
 from inventory.life import HostState
@@ -192,7 +193,7 @@ async def _name(context: BuildContext) -> Line:
     name, place = context.host.name, "the inventory"
     if other is not None and other.id != context.host.id and other.state is not HostState.RETIRED:
         return _line(Change.IN_THE_WAY, "name", place, name, f"host {other.id} has this name")
-    if context.host.state not in orders.MAY_BE_PROVISIONED:
+    if context.host.state not in MAY_BE_PROVISIONED:
         words = f"the host is {context.host.state}: it is on its way already"
         return _line(Change.IN_THE_WAY, "name", place, name, words)
     return _line(Change.LEAVE, "name", place, name, "nobody else has it")

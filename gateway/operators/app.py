@@ -26,26 +26,13 @@ from gateway.operators.api.webhooks import webhook_routes
 from gateway.operators.console.app import add_console, answer
 from gateway.operators.context import Operators
 from gateway.operators.headers import Guarded
+from gateway.operators.refusals import STATUS
 from gateway.operators.sessions import asking, bearer
 from gateway.operators.throttle import Throttle
 from gateway.settings import GatewaySettings
 from inventory.database import Sessions, cannot_hold
-from inventory.errors import (
-    BadPerson,
-    BadRule,
-    BadWave,
-    Forbidden,
-    InventoryError,
-    NotSignedIn,
-    UnknownGroup,
-    UnknownHost,
-    UnknownPerson,
-    UnknownRule,
-    UnknownWave,
-)
 from inventory.models import now
 from inventory.scope import Scope
-from inventory.webhooks import BadWebhook, UnknownWebhook
 
 __all__ = ["api_document", "create_operators_app"]
 
@@ -53,21 +40,6 @@ log = logging.getLogger(__name__)
 
 API = "/api/v1"
 _UNHELD = "a text has a character that no text may have, or a number is too big"
-_STATUS: dict[type[InventoryError], int] = {
-    NotSignedIn: 401,
-    Forbidden: 403,
-    UnknownGroup: 404,
-    UnknownHost: 404,
-    UnknownPerson: 404,
-    UnknownRule: 404,
-    UnknownWave: 404,
-    UnknownWebhook: 404,
-    BadPerson: 422,
-    BadRule: 422,
-    BadWave: 422,
-    BadWebhook: 422,
-}
-"""What is not here is 409: what is asked for does not go with what is there."""
 
 
 def create_operators_app(
@@ -144,7 +116,7 @@ def _refusing(status: int, answer: Answer) -> Callable[[Request, Exception], Awa
 
 
 def _answer_refusals(app: FastAPI, answer: Answer) -> None:
-    for kind, status in _STATUS.items():
+    for kind, status in STATUS.items():
         app.exception_handler(kind)(_refusing(status, answer))
 
     known = app.exception_handlers[DBAPIError]

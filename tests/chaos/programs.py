@@ -13,8 +13,8 @@ from sqlmodel import col, select
 from deployments.postgres import urls_in
 from deployments.up import Up
 from inventory.database import DATABASE_ERRORS, Sessions, is_passing
+from inventory.fleet import everyone
 from inventory.models import Claim
-from inventory.overview import fleet
 from lab.process import until
 
 __all__ = ["kill", "live", "reasons", "started_again", "states"]
@@ -25,7 +25,7 @@ async def states(sessions: Sessions) -> Counter[str]:
     while True:
         try:
             async with sessions() as session:
-                return Counter(one.state for one in await fleet(session))
+                return Counter(one.state for one in await everyone(session))
         except DATABASE_ERRORS as error:
             # Killed as well: connections are lost, and new ones refused until it has recovered.
             if not is_passing(error):
@@ -35,10 +35,24 @@ async def states(sessions: Sessions) -> Counter[str]:
 
 async def kill(here: Up, name: str) -> int:
     """End a program as a power cut would; returns the id that it had."""
-    pid = pid_of(here, name)
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    return pid
+    killed: int | None = None
+
+    async def ended() -> bool:
+        nonlocal killed
+        pid = pid_of(here, name)
+        if pid is None:
+            return False
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            # It has gone down with what was killed before, and is not started again yet.
+            return False
+        killed = pid
+        return True
+
+    await until(ended, what=f"{name} lives, to be killed", deadline=60, every=0.1)
+    assert killed is not None
+    return killed
 
 
 def pid_of(here: Up, name: str) -> int | None:
@@ -71,4 +85,4 @@ async def live(sessions: Sessions) -> list[str]:
 async def reasons(sessions: Sessions) -> list[str]:
     """Why hosts are held."""
     async with sessions() as session:
-        return [f"{one.name}: {one.held_reason}" for one in await fleet(session)]
+        return [f"{one.name}: {one.held_reason}" for one in await everyone(session)]

@@ -9,9 +9,9 @@ import pytest
 
 from inventory import hosts
 from inventory.builds import close_build
+from inventory.fleet import everyone
 from inventory.life import HostState
 from inventory.models import Build, BuildOutcome, CallbackKind, Step, now
-from inventory.overview import fleet
 from tasks.attend import hold_overdue, mark_slow
 from tasks.means import use
 from tests.flows.bench import Bench
@@ -117,7 +117,7 @@ async def test_a_host_slower_than_its_kind_usually_is_is_marked_and_not_held(ben
     # Said once; and no more once the host has gone on.
     assert await mark_slow.fn() == []
     async with bench.database.sessions() as session:
-        assert [one.trouble for one in await fleet(session, name)] == [
+        assert [one.trouble for one in await everyone(session, name)] == [
             said.removeprefix(f"{name} ")
         ]
     await bench.advance(name, HostState.FIRST_BOOT)
@@ -125,7 +125,7 @@ async def test_a_host_slower_than_its_kind_usually_is_is_marked_and_not_held(ben
         host = await hosts.named(session, name)
         host.state_since = now() + timedelta(seconds=300)
     async with bench.database.sessions() as session:
-        assert [one.trouble for one in await fleet(session, name)] == [None]
+        assert [one.trouble for one in await everyone(session, name)] == [None]
 
 
 async def test_too_few_builds_say_nothing_of_what_is_usual(bench: Bench) -> None:

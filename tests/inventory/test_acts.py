@@ -9,7 +9,7 @@ from sqlmodel import col, select
 
 from inventory import acts, audit, builds, hosts, rights
 from inventory.errors import Forbidden, InventoryError, NotReady, UnknownHost
-from inventory.fleet import Wanted, counts, page
+from inventory.fleet import Wanted, counts, everyone, page
 from inventory.life import HostState
 from inventory.models import AuditEntry, Build, Door, Host, HostGroup, Role, Site
 from inventory.rights import Actor
@@ -140,3 +140,18 @@ async def test_a_host_that_cannot_go_on_keeps_no_other_from_it(database: Databas
     async with database.sessions() as session:
         assert (await hosts.named(session, names[0])).state is HostState.DISCOVERED
         assert await session.get(Host, 1) is not None
+
+
+async def test_everyone_is_all_hosts_also_those_that_have_gone(database: Database) -> None:
+    await site(database)
+    there = [(await discovered(database.sessions, number))[0] for number in (2, 1)]
+    async with database.sessions.begin() as session:
+        (await session.get_one(Host, there[0].id)).state = HostState.RETIRED
+    async with database.sessions() as session:
+        found = await everyone(session)
+        assert [(one.name, one.state) for one in found] == [
+            ("mac525400000001", HostState.DISCOVERED),
+            ("mac525400000002", HostState.RETIRED),
+        ]
+        assert await everyone(session, " MAC525400000001 ") == found[:1]
+        assert await everyone(session, "nobody") == []

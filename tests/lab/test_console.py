@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
 
 import pytest
 import sqlalchemy as sa
@@ -91,3 +92,14 @@ async def test_a_host_is_provisioned_by_clicking_and_goes_on_when_dns_is_mended(
         own = re.sub(r"^https?://|:\d+$", "", here.console_url)
         assert window.strangers(own) == []
         assert window.complaints == []
+
+        # Prefect's own interface is a door as well; it asks nobody elsewhere either.
+        prefect = await stack.enter_async_context(chromium(viewport={"width": 1300, "height": 900}))
+        await prefect.page.goto(f"{here.prefect_url}/runs")
+        await prefect.page.get_by_placeholder("admin:pass").fill(
+            here.environment["PREFECT_API_AUTH_STRING"]
+        )
+        await prefect.page.keyboard.press("Enter")
+        await prefect.page.get_by_text("inception").first.wait_for()
+        await prefect.page.screenshot(path=data / "prefect.png")
+        assert prefect.strangers(urlsplit(here.prefect_url).hostname or "") == []

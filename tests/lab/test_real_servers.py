@@ -30,9 +30,9 @@ from integrations.dns import DnsSettings
 from integrations.smart_proxy import SmartProxy, SmartProxySettings
 from inventory import claims
 from inventory.arrows import Evidence, Phase
+from inventory.fleet import everyone
 from inventory.life import HostState
 from inventory.models import EffectState, Step, StepState, Subnet, now
-from inventory.overview import fleet
 from inventory.site_apply import apply_site
 from lab.doubles.serve import served
 from lab.namespace import namespace
@@ -89,7 +89,7 @@ class Stand(Ledger):
     async def address(self, name: str) -> str:
         """The address that a host was given."""
         async with self.database.sessions() as session:
-            rows = {one.name: one.ip for one in await fleet(session)}
+            rows = {one.name: one.ip for one in await everyone(session)}
         assert rows[name] is not None
         return rows[name] or ""
 

@@ -33,9 +33,10 @@ from inventory import callbacks, hosts
 from inventory.arrows import ARROWS, Evidence
 from inventory.builds import latest_build, registration_token, token_hash
 from inventory.database import AsyncSession, Sessions, make_engine, make_sessions
+from inventory.fleet import FleetRow, everyone
 from inventory.life import HostState
 from inventory.models import Build, Callback, CallbackKind, Effect, StepState
-from inventory.overview import ArrowRow, HostRow, arrows_of_host, fleet
+from inventory.overview import ArrowRow, arrows_of_host
 from lab.candlepin import ENVIRONMENT, OAUTH_KEY, OAUTH_SECRET, OWNER
 from lab.content import fill_pulp, keep_candlepin_secret, keep_puppet_certificate, rackrise
 from lab.demo import data_directory
@@ -151,7 +152,7 @@ class Cycle:
     here: Up
     sessions: Sessions
     dns_port: int
-    rows: dict[str, HostRow] = field(default_factory=dict)
+    rows: dict[str, FleetRow] = field(default_factory=dict)
     """By MAC address, as they have arrived."""
     untouched: Held | None = None
     """What the servers held before the machines were switched on."""
@@ -200,7 +201,7 @@ class Cycle:
 
         async def arrived() -> bool:
             async with self.sessions() as session:
-                self.rows = {one.mac or "": one for one in await fleet(session)}
+                self.rows = {one.mac or "": one for one in await everyone(session)}
             for machine in self.site.machines:
                 pid, cost = machine.switch.pid(), machine.cpu_seconds()
                 if pid is not None and cost is not None:

@@ -19,8 +19,9 @@ from websockets.typing import Subprotocol
 from deployments.up import Up, up
 from inventory.arrows import Evidence
 from inventory.database import Sessions, make_engine, make_sessions
+from inventory.fleet import FleetRow, everyone
 from inventory.models import StepState
-from inventory.overview import HostRow, arrows_of_host, fleet
+from inventory.overview import arrows_of_host
 from lab.content import fill_pulp, keep_candlepin_secret, keep_puppet_certificate, rackrise
 from lab.demo import data_directory
 from lab.process import until
@@ -51,13 +52,13 @@ class Running:
     here: Up
     sessions: Sessions
 
-    async def host(self, number: int) -> HostRow | None:
+    async def host(self, number: int) -> FleetRow | None:
         """The host that is number so and so of the site, if it has been discovered."""
         async with self.sessions() as session:
-            rows = {one.mac: one for one in await fleet(session)}
+            rows = {one.mac: one for one in await everyone(session)}
         return rows.get(self.site.hosts[number].mac)
 
-    async def reaches(self, number: int, state: str) -> HostRow:
+    async def reaches(self, number: int, state: str) -> FleetRow:
         """Wait until a host is in a state."""
 
         async def there() -> bool:

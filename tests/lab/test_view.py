@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 
 from inventory.arrows import Evidence, arrow
+from inventory.fleet import FleetRow
 from inventory.life import HostState
 from inventory.models import StepState
-from inventory.overview import ArrowRow, HostRow
+from inventory.overview import ArrowRow
 from lab.view import Fleet, arrows_in_full, arrows_in_short, summary
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -16,8 +17,26 @@ def _arrow(number: int, state: StepState, evidence: Evidence | None = None) -> A
     return ArrowRow(number, arrow(number).label, state, evidence, at, "a lease", None, None)
 
 
-def _host(name: str, state: HostState) -> HostRow:
-    return HostRow(name, state, AT, "192.0.2.50", None, None, None, "52:54:00:aa:bb:01")
+def _host(name: str, state: HostState) -> FleetRow:
+    return FleetRow(
+        id=1,
+        name=name,
+        state=state,
+        since=AT,
+        site="lab",
+        host_group="web",
+        mac="52:54:00:aa:bb:01",
+        ip="192.0.2.50",
+        deadline=None,
+        held_step=None,
+        held_reason=None,
+        held_advice=None,
+        trouble=None,
+        given_up=None,
+        step=None,
+        done=0,
+        asked=34,
+    )
 
 
 ROWS = [

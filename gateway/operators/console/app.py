@@ -12,10 +12,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from gateway.answers import Answer
 from gateway.operators.console.audit import audit_pages
+from gateway.operators.console.behind import behind_pages
 from gateway.operators.console.discovered import discovered_pages
 from gateway.operators.console.fleet import fleet_routes
 from gateway.operators.console.held import held_routes
 from gateway.operators.console.host import host_pages
+from gateway.operators.console.host_acts import host_acts_routes
 from gateway.operators.console.live import live_routes
 from gateway.operators.console.new_wave import new_wave_pages
 from gateway.operators.console.pages import STATIC, page, redirect
@@ -46,6 +48,8 @@ _PAGES = (
     signing_in_routes,
     fleet_routes,
     host_pages,
+    host_acts_routes,
+    behind_pages,
     held_routes,
     live_routes,
     audit_pages,
@@ -81,7 +85,12 @@ def answer(gateway: Operators) -> Answer:
         if request.url.path.startswith("/api/"):
             return JSONResponse({"message": sentence}, status, headers)
         who = getattr(request.state, "signed_in", None)
-        told = page(gateway, request, "sentence.html.j2", who, status=status, sentence=sentence)
+        told = page(
+            *(gateway, request, "sentence.html.j2", who),
+            status=status,
+            sentence=sentence,
+            missing=status == 404,
+        )
         told.headers.update(headers or {})
         return told
 

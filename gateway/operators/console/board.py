@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
+from gateway.operators.console.discovered import discovered_piece
+from gateway.operators.console.held import held_piece
+from gateway.operators.console.host import host_pieces
 from gateway.operators.console.pages import fragment
 from gateway.operators.context import Operators
 from inventory import fleet, wave_views
 from inventory.fleet import Counts
+from inventory.rights import Actor
 from inventory.scope import Scope
 from inventory.wave_rows import WaveDetail, WaveRow
 
 __all__ = ["Board"]
 
-_COUNTS_SECONDS = 1.0
-"""Counts are made anew at most so often: in a storm they change with every callback."""
+_REST_SECONDS = 1.0
+"""What is about many hosts is made anew at most so often: in a storm it changes all the time."""
+_MOST_KEPT = 1000
+Made = TypeVar("Made")
+
+
+@dataclass
+class _Slot:
+    """One thing that is shown: whoever comes while it is made waits for it."""
+
+    making: asyncio.Lock = field(default_factory=asyncio.Lock)
+    told: int = -1
+    """How often the hub had told when it was begun; another number: it may be different now."""
+    at: float = 0
+    made: Any = None
 
 
 class Board:
     """Of one gateway; what it has made is good until the hub tells of changes again.
+
+    Pages of people with the same rights share it. Forms in it hold ``FORM``.
 
     Args:
         gateway: whose inventory and hub.
@@ -27,12 +48,10 @@ class Board:
 
     def __init__(self, gateway: Operators) -> None:
         self._gateway = gateway
+        self._slots: dict[Hashable, _Slot] = {}
         self._making = asyncio.Lock()
         self._told = -1
         self._rows: dict[tuple[Scope, int], str] = {}
-        self._waves: dict[Scope, list[WaveRow]] = {}
-        self._wave: dict[tuple[Scope, str, int], WaveDetail] = {}
-        self._counts: dict[Scope, tuple[float, Counts]] = {}
 
     async def rows(self, scope: Scope, hosts: Collection[int]) -> list[str]:
         """Rows of the fleet as pieces of a page; those that are not within a scope are left out."""
@@ -48,12 +67,12 @@ class Board:
 
     async def waves(self, scope: Scope) -> list[WaveRow]:
         """The waves that have not ended."""
-        async with self._making:
-            self._forget_old()
-            if scope not in self._waves:
-                async with self._gateway.transaction() as session:
-                    self._waves[scope] = await wave_views.unfinished(session, scope)
-            return self._waves[scope]
+
+        async def make() -> list[WaveRow]:
+            async with self._gateway.transaction() as session:
+                return await wave_views.unfinished(session, scope)
+
+        return await self._shared(("waves", scope), make, rest=_REST_SECONDS)
 
     async def wave(self, scope: Scope, name: str, after: int, most: int) -> WaveDetail:
         """One wave with a page of its hosts.
@@ -61,34 +80,69 @@ class Board:
         Raises:
             UnknownWave: there is none of this name, or not for them.
         """
-        key = (scope, name, after)
-        async with self._making:
-            self._forget_old()
-            if key not in self._wave:
-                async with self._gateway.transaction() as session:
-                    self._wave[key] = await wave_views.detail(
-                        session, scope, name, after=after, limit=most
-                    )
-            return self._wave[key]
+
+        async def make() -> WaveDetail:
+            async with self._gateway.transaction() as session:
+                return await wave_views.detail(session, scope, name, after=after, limit=most)
+
+        return await self._shared(("wave", scope, name, after), make, rest=_REST_SECONDS)
 
     def _forget_old(self) -> None:
         if self._told != self._gateway.hub.told:
-            for made in (self._rows, self._waves, self._wave):
-                made.clear()
+            self._rows.clear()
             self._told = self._gateway.hub.told
 
     async def counts(self, scope: Scope) -> Counts:
-        """How many hosts are where, from after this was asked; waited for, so that it is cheap."""
-        clock = asyncio.get_running_loop().time
-        asked = clock()
-        made_at, _ = self._counts.get(scope, (-_COUNTS_SECONDS, Counts()))
-        await asyncio.sleep(max(0, made_at + _COUNTS_SECONDS - asked))
-        async with self._making:
-            made_at, made = self._counts.get(scope, (-_COUNTS_SECONDS, Counts()))
-            # Another page that waited as well may have asked meanwhile.
-            if made_at < asked:
-                made_at = clock()
-                async with self._gateway.transaction() as session:
-                    made = await fleet.counts(session, scope)
-                self._counts[scope] = (made_at, made)
+        """How many hosts are where."""
+
+        async def make() -> Counts:
+            async with self._gateway.transaction() as session:
+                return await fleet.counts(session, scope)
+
+        return await self._shared(("counts", scope), make, rest=_REST_SECONDS)
+
+    async def host(self, actor: Actor, host: int) -> list[str]:
+        """The pieces of a host's page.
+
+        Raises:
+            UnknownHost: it is not theirs to see.
+        """
+        key = ("host", actor.role, actor.scope, host)
+        return await self._shared(key, lambda: host_pieces(self._gateway, actor, host))
+
+    async def held(self, actor: Actor) -> str:
+        """Held hosts in their groups."""
+        key = ("held", actor.role, actor.scope)
+        return await self._shared(key, lambda: held_piece(self._gateway, actor), rest=_REST_SECONDS)
+
+    async def discovered(self, actor: Actor, text: str, after: str) -> str:
+        """One page of discovered hosts."""
+        key = ("discovered", actor.role, actor.scope, text, after)
+        return await self._shared(
+            key, lambda: discovered_piece(self._gateway, actor, text, after), rest=_REST_SECONDS
+        )
+
+    async def _shared(
+        self, key: Hashable, make: Callable[[], Awaitable[Made]], *, rest: float = 0
+    ) -> Made:
+        """What was made since the hub told last, or made now, by one for all who want it.
+
+        Args:
+            key: what, and with which rights it is seen.
+            make: asks the database for it.
+            rest: seconds from one making to the next.
+        """
+        clock, hub = asyncio.get_running_loop().time, self._gateway.hub
+        if key not in self._slots and len(self._slots) >= _MOST_KEPT:
+            self._slots = {one: slot for one, slot in self._slots.items() if slot.making.locked()}
+        slot = self._slots.setdefault(key, _Slot())
+        if slot.told not in (-1, hub.told):
+            await asyncio.sleep(max(0, slot.at + rest - clock()))
+        async with slot.making:
+            if slot.told != hub.told:
+                # As of before it is asked: what changes meanwhile is told, and asked for, again.
+                told, at = hub.told, clock()
+                slot.made = await make()
+                slot.told, slot.at = told, at
+            made: Made = slot.made
             return made

@@ -12,19 +12,23 @@ from sqlmodel import col, select
 from starlette.responses import Response
 
 from gateway.answers import Refusal
-from gateway.operators.console.pages import page, redirect
+from gateway.operators.console.forms import NOT_REFUSED, Refused, refusal_of
+from gateway.operators.console.pages import FORM, fragment, page, redirect
 from gateway.operators.context import Operators
-from gateway.operators.sessions import Signed, SignedForm
+from gateway.operators.sessions import Signed, SignedForm, SignedIn
 from inventory import acts, fleet, machines, rights, rule_trials
 from inventory.acts import Provisioned
+from inventory.allowed import Act, may_ask
 from inventory.database import AsyncSession
+from inventory.errors import InventoryError
 from inventory.fleet import FleetRow, Wanted
 from inventory.life import HostState
 from inventory.machines import Machine, named_values
-from inventory.models import Host, Role
+from inventory.models import Host
+from inventory.rights import Actor
 from inventory.rule_trials import RuleVerdict, size_words
 
-__all__ = ["discovered_pages"]
+__all__ = ["discovered_pages", "discovered_piece"]
 
 _A_PAGE = 50
 _NAMED = 10
@@ -52,51 +56,78 @@ def discovered_pages(gateway: Operators) -> APIRouter:
         text: Annotated[str, Query(max_length=253)] = "",
         after: str = "",
     ) -> Response:
-        wanted = Wanted(text, frozenset({HostState.DISCOVERED}))
-        async with gateway.transaction() as session:
-            found = await fleet.page(session, who.actor.scope, wanted, after=after, limit=_A_PAGE)
-            hosts = await _judged(session, list(found.rows))
-            groups = await rights.own_groups(session, who.actor)
-        more = urlencode({"text": text, "after": found.next}) if found.next else ""
-        return page(
-            gateway,
-            request,
-            "discovered.html.j2",
-            who,
-            hosts=hosts,
-            groups=groups,
-            may=who.actor.may(Role.OPERATOR),
-            text=text,
-            more=more,
-            after=after,
-            size=size_words,
-        )
+        return await _show(gateway, request, who, text, after)
 
     @router.post("/discovered/provision")
     async def provision(
+        request: Request,
         who: SignedForm,
-        host_group: Annotated[str, Form()],
+        host_group: Annotated[str, Form()] = "",
         host: Annotated[list[str] | None, Form(max_length=_A_PAGE)] = None,
         name: Annotated[str, Form(max_length=253)] = "",
+        text: Annotated[str, Form(max_length=253)] = "",
+        after: Annotated[str, Form()] = "",
     ) -> Response:
         names = list(dict.fromkeys(host or []))
-        name = name.strip()
-        if name and len(names) != 1:
-            raise Refusal(
-                422,
-                f"the name {name} is for one host, and {len(names)} were chosen: choose one, or "
-                "leave the name empty",
-            )
-        at = gateway.clock()
-        async with gateway.transaction() as session:
-            if name:
-                await acts.provision(session, who.actor, names[0], host_group, as_name=name, at=at)
-                told = Provisioned(names, {})
-            else:
-                told = await acts.provision_all(session, who.actor, names, host_group, at=at)
+        try:
+            told = await _provision(gateway, who, names, host_group, name.strip())
+        except (InventoryError, Refusal) as error:
+            refused = await refusal_of(request, "provision", error)
+            return await _show(gateway, request, who, text, after, refused)
         return redirect(gateway, "/discovered", said=_told(told, host_group), who=who)
 
     return router
+
+
+async def _provision(
+    gateway: Operators, who: SignedIn, names: list[str], group: str, called: str
+) -> Provisioned:
+    if called and len(names) != 1:
+        raise Refusal(
+            422,
+            f"the name {called} is for one host, and {len(names)} were chosen: choose one, or "
+            "leave the name empty",
+        )
+    at = gateway.clock()
+    async with gateway.transaction() as session:
+        if not called:
+            return await acts.provision_all(session, who.actor, names, group, at=at)
+        await acts.provision(session, who.actor, names[0], group, as_name=called, at=at)
+        return Provisioned(names, {})
+
+
+async def _show(
+    gateway: Operators,
+    request: Request,
+    who: SignedIn,
+    text: str,
+    after: str,
+    refused: Refused = NOT_REFUSED,
+) -> Response:
+    shown = await _shown(gateway, who.actor, text, after)
+    return page(gateway, request, "discovered.html.j2", who, refused=refused, **shown)
+
+
+async def discovered_piece(gateway: Operators, actor: Actor, text: str, after: str) -> str:
+    """A page of hosts as open pages get it, with ``FORM`` in its form."""
+    shown = await _shown(gateway, actor, text, after)
+    return fragment("discovered_hosts.html.j2", form=FORM, **shown)
+
+
+async def _shown(gateway: Operators, actor: Actor, text: str, after: str) -> dict[str, Any]:
+    wanted = Wanted(text, frozenset({HostState.DISCOVERED}))
+    async with gateway.transaction() as session:
+        found = await fleet.page(session, actor.scope, wanted, after=after, limit=_A_PAGE)
+        return {
+            "hosts": await _judged(session, list(found.rows)),
+            "groups": await rights.own_groups(session, actor),
+            "may": may_ask(actor, Act.PROVISION),
+            "text": text,
+            "after": after,
+            "more": urlencode({"text": text, "after": found.next}) if found.next else "",
+            "live": urlencode({"text": text, "after": after}),
+            "size": size_words,
+        }
 
 
 async def _judged(session: AsyncSession, rows: list[FleetRow]) -> list[_Found]:

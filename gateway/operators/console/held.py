@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
-from gateway.operators.console.pages import page, redirect
+from gateway.operators.console.pages import FORM, fragment, page, redirect
 from gateway.operators.context import Operators
 from gateway.operators.sessions import Signed, SignedForm
 from inventory import acts, retries
+from inventory.allowed import Act, may_ask
 from inventory.arrows import arrow
-from inventory.models import Role
 from inventory.retries import Retried
+from inventory.rights import Actor
 
-__all__ = ["held_routes", "told"]
+__all__ = ["held_piece", "held_routes", "told"]
 
 _NAMED = 10
 
@@ -26,18 +27,8 @@ def held_routes(gateway: Operators) -> APIRouter:
 
     @router.get("/held")
     async def held(request: Request, who: Signed) -> Response:
-        async with gateway.transaction() as session:
-            groups = await retries.held(session, who.actor.scope)
-        labels = {one.step: arrow(one.step).label for one in groups if one.step is not None}
-        return page(
-            gateway,
-            request,
-            "held.html.j2",
-            who,
-            groups=groups,
-            labels=labels,
-            may=who.actor.may(Role.OPERATOR),
-        )
+        shown = await _shown(gateway, who.actor)
+        return page(gateway, request, "held.html.j2", who, **shown)
 
     @router.post("/held/retry")
     async def retry(who: SignedForm, host: Annotated[list[str] | None, Form()] = None) -> Response:
@@ -46,6 +37,18 @@ def held_routes(gateway: Operators) -> APIRouter:
         return redirect(gateway, "/held", said=told(result), who=who)
 
     return router
+
+
+async def held_piece(gateway: Operators, actor: Actor) -> str:
+    """The groups as open pages get them, with ``FORM`` in their forms."""
+    return fragment("held_groups.html.j2", form=FORM, **await _shown(gateway, actor))
+
+
+async def _shown(gateway: Operators, actor: Actor) -> dict[str, Any]:
+    async with gateway.transaction() as session:
+        groups = await retries.held(session, actor.scope)
+    labels = {one.step: arrow(one.step).label for one in groups if one.step is not None}
+    return {"groups": groups, "labels": labels, "may": may_ask(actor, Act.RETRY)}
 
 
 def told(result: Retried) -> str:

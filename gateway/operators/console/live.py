@@ -12,16 +12,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from sqlalchemy.exc import NoResultFound
 from starlette.responses import Response
 
 from gateway.live import EVERYTHING, Changes
 from gateway.operators.console.board import Board
-from gateway.operators.console.host import host_pieces
-from gateway.operators.console.pages import fragment
+from gateway.operators.console.pages import FORM, fragment
 from gateway.operators.console.waves import A_PAGE, wave_pieces
 from gateway.operators.context import Operators
-from gateway.operators.sessions import Signed, SignedIn, SignInFirst, signed_in
+from gateway.operators.sessions import Signed, SignedIn, SignInFirst, form_value, signed_in
 from gateway.sse import Message, sse
 from inventory.database import DATABASE_ERRORS
 from inventory.errors import UnknownHost, UnknownWave
@@ -71,9 +69,9 @@ def live_routes(gateway: Operators) -> APIRouter:
     async def of_host(request: Request, host: int, who: Signed) -> Response:
         async def pieces(asks: SignedIn, _: Changes) -> AsyncIterator[str]:
             try:
-                for one in await host_pieces(gateway, asks, host):
-                    yield one
-            except (UnknownHost, NoResultFound):
+                for one in await board.host(asks.actor, host):
+                    yield _own(one, asks)
+            except UnknownHost:
                 raise SignInFirst("/") from None
 
         return sse(gateway.hub, _follow(gateway, request, who, pieces, frozenset({host})))
@@ -92,7 +90,31 @@ def live_routes(gateway: Operators) -> APIRouter:
 
         return sse(gateway.hub, _follow(gateway, request, who, pieces, None))
 
+    @router.get("/live/held")
+    async def of_held(request: Request, who: Signed) -> Response:
+        async def pieces(asks: SignedIn, _: Changes) -> AsyncIterator[str]:
+            yield _own(await board.held(asks.actor), asks)
+
+        return sse(gateway.hub, _follow(gateway, request, who, pieces, None))
+
+    @router.get("/live/discovered")
+    async def of_discovered(
+        request: Request,
+        who: Signed,
+        text: Annotated[str, Query(max_length=253)] = "",
+        after: Annotated[str, Query(max_length=253)] = "",
+    ) -> Response:
+        async def pieces(asks: SignedIn, _: Changes) -> AsyncIterator[str]:
+            yield _own(await board.discovered(asks.actor, text, after), asks)
+
+        return sse(gateway.hub, _follow(gateway, request, who, pieces, None))
+
     return router
+
+
+def _own(piece: str, who: SignedIn) -> str:
+    """A shared piece with the value by which forms of one browser are known as ours."""
+    return piece.replace(FORM, form_value(who.secret))
 
 
 async def _follow(

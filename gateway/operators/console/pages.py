@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import secrets
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -16,14 +17,17 @@ from fastapi import Request
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from gateway.operators.console.forms import NOT_REFUSED, Refused
 from gateway.operators.context import Operators
 from gateway.operators.sessions import SignedIn, form_value
 from inventory.life import HostState
 from inventory.models import Role
 
-__all__ = ["STATIC", "fragment", "moment", "page", "path_of", "redirect", "since", "span"]
+__all__ = ["FORM", "STATIC", "fragment", "moment", "page", "path_of", "redirect", "since", "span"]
 
 STATIC = Path(__file__).parent / "static"
+FORM = secrets.token_hex(32)
+"""Stands in pieces that many pages share for the value that makes a form one browser's own."""
 _SAID = "rackrise-said"
 _WORKING = frozenset(
     {
@@ -53,7 +57,12 @@ def _templates() -> jinja2.Environment:
         "tone": tone,
         "words": lambda text: str(text).replace("_", " "),
     }
-    made.globals |= {"static": _static, "Role": Role, "HostState": HostState}
+    made.globals |= {
+        "static": _static,
+        "Role": Role,
+        "HostState": HostState,
+        "refused": NOT_REFUSED,
+    }
     return made
 
 
@@ -128,6 +137,7 @@ def page(
     /,
     *,
     status: int = 200,
+    refused: Refused = NOT_REFUSED,
     **values: Any,
 ) -> HTMLResponse:
     """A whole page.
@@ -138,6 +148,7 @@ def page(
         template: its name.
         who: looks; None: nobody has signed in.
         status: of HTTP.
+        refused: the form of this page that was refused; its status is the page's.
         values: for the template.
     """
     said = _said(request, who)
@@ -151,10 +162,11 @@ def page(
             prefect_url=gateway.settings.prefect_url.rstrip("/"),
             now=gateway.clock(),
             said=said,
+            refused=refused,
             **values,
         )
     )
-    made = HTMLResponse(text, status)
+    made = HTMLResponse(text, refused.status if refused.form else status)
     if said:
         made.delete_cookie(_SAID)
     return made

@@ -10,12 +10,13 @@ from sqlmodel import select
 from starlette.responses import Response
 
 from gateway.answers import Refusal
+from gateway.operators.console.forms import NOT_REFUSED, Refused, refusal_of
 from gateway.operators.console.pages import page, redirect
 from gateway.operators.context import Operators
-from gateway.operators.sessions import Signed, SignedForm, keep_cookie
+from gateway.operators.sessions import Signed, SignedForm, SignedIn, keep_cookie
 from inventory import acts_on_people, people, rights
 from inventory.acts_on_people import Rights
-from inventory.errors import NotSignedIn
+from inventory.errors import InventoryError, NotSignedIn
 from inventory.models import HostGroup, Role, Site
 from inventory.rights import Actor
 
@@ -35,21 +36,7 @@ def people_pages(gateway: Operators) -> APIRouter:
 def _of_admins(router: APIRouter, gateway: Operators) -> None:
     @router.get("/people")
     async def listed(request: Request, who: Signed) -> Response:
-        rights.require(who.actor, Role.ADMIN, everywhere=True)
-        async with gateway.transaction() as session:
-            found = await people.everybody(session)
-            sites = list(await session.exec(select(Site.name).order_by(Site.name)))
-            groups = list(await session.exec(select(HostGroup.name).order_by(HostGroup.name)))
-        return page(
-            gateway,
-            request,
-            "people.html.j2",
-            who,
-            people=found,
-            sites=sites,
-            groups=groups,
-            roles=list(Role),
-        )
+        return await _show_people(gateway, request, who)
 
     @router.post("/people")
     async def add(
@@ -62,10 +49,14 @@ def _of_admins(router: APIRouter, gateway: Operators) -> None:
     ) -> Response:
         password = people.new_password()
         wanted = Rights(role, sites or (), host_groups or ())
-        async with gateway.transaction() as session:
-            await acts_on_people.add(
-                session, who.actor, name, wanted, password=password, at=gateway.clock()
-            )
+        try:
+            async with gateway.transaction() as session:
+                await acts_on_people.add(
+                    session, who.actor, name, wanted, password=password, at=gateway.clock()
+                )
+        except InventoryError as error:
+            refused = await refusal_of(request, "add", error)
+            return await _show_people(gateway, request, who, refused)
         # On a page and not by a redirect: a secret has no business in a cookie.
         return page(
             gateway,
@@ -80,6 +71,7 @@ def _of_admins(router: APIRouter, gateway: Operators) -> None:
 
     @router.post("/people/{name}")
     async def change(
+        request: Request,
         name: str,
         who: SignedForm,
         role: Annotated[Role, Form()],
@@ -88,10 +80,14 @@ def _of_admins(router: APIRouter, gateway: Operators) -> None:
         disabled: Annotated[bool, Form()] = False,
     ) -> Response:
         wanted = Rights(role, sites or (), host_groups or ())
-        async with gateway.transaction() as session:
-            await acts_on_people.change(
-                session, who.actor, name, wanted, disabled=disabled, at=gateway.clock()
-            )
+        try:
+            async with gateway.transaction() as session:
+                await acts_on_people.change(
+                    session, who.actor, name, wanted, disabled=disabled, at=gateway.clock()
+                )
+        except InventoryError as error:
+            refused = await refusal_of(request, f"change {name}", error)
+            return await _show_people(gateway, request, who, refused)
         return redirect(gateway, "/people", said=f"{name} was changed", who=who)
 
     @router.post("/people/{name}/password")
@@ -114,28 +110,66 @@ def _of_admins(router: APIRouter, gateway: Operators) -> None:
         )
 
 
+async def _show_people(
+    gateway: Operators, request: Request, who: SignedIn, refused: Refused = NOT_REFUSED
+) -> Response:
+    rights.require(who.actor, Role.ADMIN, everywhere=True)
+    async with gateway.transaction() as session:
+        found = await people.everybody(session)
+        sites = list(await session.exec(select(Site.name).order_by(Site.name)))
+        groups = list(await session.exec(select(HostGroup.name).order_by(HostGroup.name)))
+    # Of somebody who has gone there is no form any more to say it beside.
+    forms = {"add", *(f"change {one.name}" for one in found)}
+    return page(
+        *(gateway, request, "people.html.j2", who),
+        people=found,
+        sites=sites,
+        groups=groups,
+        roles=list(Role),
+        forms=forms,
+        refused=refused,
+    )
+
+
+async def _show_account(
+    gateway: Operators, request: Request, who: SignedIn, refused: Refused = NOT_REFUSED
+) -> Response:
+    async with gateway.transaction() as session:
+        tokens = await people.tokens_of(session, _id(who.actor))
+    allowed = [one for one in Role if who.actor.may(one)]
+    return page(
+        *(gateway, request, "account.html.j2", who),
+        tokens=tokens,
+        roles=allowed,
+        refused=refused,
+    )
+
+
 def _of_oneself(router: APIRouter, gateway: Operators) -> None:
     @router.get("/account")
     async def account(request: Request, who: Signed) -> Response:
-        async with gateway.transaction() as session:
-            tokens = await people.tokens_of(session, _id(who.actor))
-        allowed = [one for one in Role if who.actor.may(one)]
-        return page(gateway, request, "account.html.j2", who, tokens=tokens, roles=allowed)
+        return await _show_account(gateway, request, who)
 
     @router.post("/account/password")
     async def own_password(
+        request: Request,
         who: SignedForm,
         old: Annotated[str, Form(max_length=1024)],
         new: Annotated[str, Form(max_length=1024)],
     ) -> Response:
+        at = gateway.clock()
         try:
             person = await people.by_password(gateway.sessions, who.actor.name, old)
+            async with gateway.transaction() as session:
+                await acts_on_people.set_password(session, who.actor, person.name, new, at=at)
+                secret = await people.sign_in(session, person, at)
         except NotSignedIn:
-            raise Refusal(403, "the present password is not right") from None
-        at = gateway.clock()
-        async with gateway.transaction() as session:
-            await acts_on_people.set_password(session, who.actor, person.name, new, at=at)
-            secret = await people.sign_in(session, person, at)
+            wrong = Refusal(403, "the present password is not right")
+            refused = await refusal_of(request, "password", wrong)
+            return await _show_account(gateway, request, who, refused)
+        except InventoryError as error:
+            refused = await refusal_of(request, "password", error)
+            return await _show_account(gateway, request, who, refused)
         # Every browser was signed out: this one gets in again.
         answer = redirect(gateway, "/account")
         keep_cookie(gateway, answer, secret)
@@ -149,16 +183,20 @@ def _of_oneself(router: APIRouter, gateway: Operators) -> None:
         role: Annotated[Role, Form()],
         days: Annotated[int, Form(ge=1, le=3650)] = 90,
     ) -> Response:
-        async with gateway.transaction() as session:
-            token = await acts_on_people.add_token(
-                session,
-                who.actor,
-                who.actor.name,
-                name,
-                role,
-                lasts=timedelta(days=days),
-                at=gateway.clock(),
-            )
+        try:
+            async with gateway.transaction() as session:
+                token = await acts_on_people.add_token(
+                    session,
+                    who.actor,
+                    who.actor.name,
+                    name,
+                    role,
+                    lasts=timedelta(days=days),
+                    at=gateway.clock(),
+                )
+        except InventoryError as error:
+            refused = await refusal_of(request, "token", error)
+            return await _show_account(gateway, request, who, refused)
         return page(
             gateway,
             request,

@@ -12,9 +12,10 @@ from starlette.responses import Response
 from gateway.answers import Refusal
 from gateway.operators.console.pages import page, path_of, redirect
 from gateway.operators.context import Operators
+from gateway.operators.refusals import status_of
 from gateway.operators.sessions import Signed, SignedForm, SignedIn
 from inventory import acts_on_rules, rights, rule_book
-from inventory.errors import BadRule, OfSiteFile, RuleExists
+from inventory.errors import BadRule, InventoryError
 from inventory.machines import NAMES
 from inventory.models import ManagedBy, ProvisionWhen, Role
 from inventory.rights import Actor
@@ -119,8 +120,9 @@ async def _done(
     except BadRule as error:
         listed = [f"{what.replace('_', ' ')}: {why}" for what, why in error.problems]
         return await _form(gateway, request, who, was, typed, problems=listed, status=422)
-    except (OfSiteFile, RuleExists) as error:
-        return await _form(gateway, request, who, was, typed, problems=[str(error)], status=409)
+    except InventoryError as error:
+        status = status_of(error)
+        return await _form(gateway, request, who, was, typed, problems=[str(error)], status=status)
     if do == "try":
         return await _form(gateway, request, who, was, typed, trial=trial)
     return redirect(gateway, "/rules", said=f"{draft.name} is kept", who=who)

@@ -8,10 +8,12 @@ from fastapi import APIRouter, Form, Request
 from sqlmodel import select
 from starlette.responses import Response
 
+from gateway.operators.console.forms import NOT_REFUSED, Refused, refusal_of
 from gateway.operators.console.pages import page, path_of, redirect
 from gateway.operators.context import Operators
-from gateway.operators.sessions import Signed, SignedForm
+from gateway.operators.sessions import Signed, SignedForm, SignedIn
 from inventory import acts_on_webhooks, deliveries, webhooks
+from inventory.errors import InventoryError
 from inventory.events import KINDS
 from inventory.models import HostGroup, Site
 from inventory.webhooks import Wanted
@@ -28,22 +30,7 @@ def webhook_pages(gateway: Operators) -> APIRouter:
 
     @router.get("/webhooks")
     async def listed(request: Request, who: Signed, deliveries_of: str = "") -> Response:
-        acts_on_webhooks.require_admin(who.actor)
-        async with gateway.transaction() as session:
-            found = await webhooks.list_all(session)
-            sent = await deliveries.of_webhook(session, deliveries_of) if deliveries_of else []
-            sites = list(await session.exec(select(Site.name).order_by(Site.name)))
-            groups = list(await session.exec(select(HostGroup.name).order_by(HostGroup.name)))
-        return page(
-            *(gateway, request, "webhooks.html.j2", who),
-            webhooks=found,
-            deliveries_of=deliveries_of,
-            sent=sent,
-            kinds=KINDS,
-            sites=sites,
-            groups=groups,
-            has_key=gateway.settings.secret_key is not None,
-        )
+        return await _show(gateway, request, who, deliveries_of)
 
     @router.post("/webhooks")
     async def add(
@@ -57,16 +44,20 @@ def webhook_pages(gateway: Operators) -> APIRouter:
     ) -> Response:
         key = gateway.settings.secret_key
         limits = (tuple(kinds or ()), tuple(sites or ()), tuple(host_groups or ()))
-        async with gateway.transaction() as session:
-            made, secret = await acts_on_webhooks.add(
-                session,
-                who.actor,
-                name,
-                Wanted(url.strip(), *limits),
-                key=key.get_secret_value() if key else "",
-                at=gateway.clock(),
-            )
-            title = f"{made.name} is told from now on"
+        try:
+            async with gateway.transaction() as session:
+                made, secret = await acts_on_webhooks.add(
+                    session,
+                    who.actor,
+                    name,
+                    Wanted(url.strip(), *limits),
+                    key=key.get_secret_value() if key else "",
+                    at=gateway.clock(),
+                )
+                title = f"{made.name} is told from now on"
+        except InventoryError as error:
+            refused = await refusal_of(request, "add", error)
+            return await _show(gateway, request, who, refused=refused)
         # On a page and not by a redirect: a secret has no business in a cookie.
         return page(
             *(gateway, request, "secret.html.j2", who),
@@ -107,3 +98,29 @@ def webhook_pages(gateway: Operators) -> APIRouter:
         return redirect(gateway, back, said=said, who=who)
 
     return router
+
+
+async def _show(
+    gateway: Operators,
+    request: Request,
+    who: SignedIn,
+    deliveries_of: str = "",
+    refused: Refused = NOT_REFUSED,
+) -> Response:
+    acts_on_webhooks.require_admin(who.actor)
+    async with gateway.transaction() as session:
+        found = await webhooks.list_all(session)
+        sent = await deliveries.of_webhook(session, deliveries_of) if deliveries_of else []
+        sites = list(await session.exec(select(Site.name).order_by(Site.name)))
+        groups = list(await session.exec(select(HostGroup.name).order_by(HostGroup.name)))
+    return page(
+        *(gateway, request, "webhooks.html.j2", who),
+        webhooks=found,
+        deliveries_of=deliveries_of,
+        sent=sent,
+        kinds=KINDS,
+        sites=sites,
+        groups=groups,
+        has_key=gateway.settings.secret_key is not None,
+        refused=refused,
+    )

@@ -12,7 +12,7 @@ import pytest
 from gateway.live import Hub, hearing
 from gateway.operators.app import create_operators_app
 from gateway.settings import GatewaySettings
-from inventory import acts, acts_on_waves, events, rule_book, wave_advance, webhooks
+from inventory import acts, acts_on_waves, events, plans, rule_book, wave_advance, webhooks
 from inventory.hosts import move
 from inventory.life import Event
 from inventory.models import Door, Host, Role
@@ -93,7 +93,8 @@ async def test_a_change_is_seen_in_an_open_page_within_a_second(office: Office) 
 PAGES = (
     *("/", "/?state=held", "/held", "/audit", "/people", "/account", "/nowhere"),
     *("/hosts/mac525400000001", "/hosts/web7.example.org", "/hosts/web7.example.org/facts"),
-    "/hosts/web7.example.org/arrows/6",
+    *("/hosts/web7.example.org/arrows/6", "/hosts/mac525400000001/arrows/14"),
+    "/hosts/web7.example.org?generation=9",
     *("/discovered", "/rules", "/rules/new", "/rules/file", "/rules/hand", "/webhooks"),
     "/webhooks?deliveries_of=pager",
     *("/waves", "/waves/new", "/waves/spring"),
@@ -145,6 +146,9 @@ async def test_nothing_is_in_the_way_of_people_or_leaves_the_machine(
         for path in PAGES:
             await window.page.goto(url + path)
             assert await window.faults() == [], path
+            # Whoever comes to a box by the keyboard hears what it is.
+            nameless = "[tabindex='0']:not([role][aria-label])"
+            assert await window.page.locator(nameless).count() == 0, path
             wide = await window.page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"{path} is {wide} wide"
         await window.page.goto(url)
@@ -168,6 +172,50 @@ async def test_hosts_are_let_go_on_with_one_button(office: Office) -> None:
         # What was said is said once.
         await page.reload()
         assert await page.get_by_role("status").count() == 0
+
+
+async def test_held_and_discovered_hosts_come_while_a_page_is_open(office: Office) -> None:
+    async with opened(office) as (window, url):
+        page = window.page
+        await page.goto(f"{url}/held")
+        await page.get_by_text("No host is held").wait_for()
+        await office.held(1, 14, "the name server was away")
+        await page.get_by_text("the name server was away").wait_for(timeout=5000)
+        await page.get_by_role("button", name="Retry it").click()
+        await page.get_by_role("status").get_by_text("goes on").wait_for()
+
+        await page.goto(f"{url}/discovered")
+        await page.get_by_label("Choose mac525400000001").check()
+        await page.get_by_label("Called, if it is one host").fill("typ")
+        await discovered(office.database.sessions, 2)
+        await page.get_by_label("Choose mac525400000002").wait_for(timeout=5000)
+        # Whoever types goes on where they were.
+        await page.keyboard.type("ed")
+        called = page.get_by_label("Called, if it is one host")
+        assert await called.input_value() == "typed"
+        assert await page.get_by_label("Choose mac525400000001").is_checked()
+        page.on("dialog", lambda dialog: dialog.accept())
+        await page.get_by_role("button", name="Provision").click()
+        await page.get_by_role("status").get_by_text("becomes web").wait_for()
+        assert window.complaints == []
+
+
+async def test_a_hosts_page_takes_nothing_from_whoever_works_at_it(office: Office) -> None:
+    host, _ = await discovered(office.database.sessions, 1)
+    async with opened(office) as (window, url):
+        page = window.page
+        await page.goto(f"{url}/hosts/{host.name}")
+        await page.locator("summary", has_text="Plan").click()
+        await page.get_by_role("textbox", name="Name").fill("half")
+        async with office.database.sessions.begin() as session:
+            asked = await plans.ask(session, ADA, host.name, group="web", at=office.now())
+        await page.get_by_text("It is being made").wait_for(timeout=5000)
+        async with office.database.sessions.begin() as session:
+            await plans.end(session, asked.number, text="made", error=None, at=office.now())
+        await page.locator("#plan pre", has_text="made").wait_for(timeout=5000)
+        assert await page.get_by_role("textbox", name="Name").input_value() == "half"
+        assert await page.locator("details[open] > summary", has_text="Plan").count() == 1
+        assert window.complaints == []
 
 
 async def test_a_rule_is_tried_and_saved_by_its_buttons(office: Office) -> None:

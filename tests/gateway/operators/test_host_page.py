@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import httpx
@@ -84,6 +85,29 @@ async def test_a_host_has_the_buttons_of_its_state(
     assert buttons(page) == {"plan"}
 
 
+@pytest.mark.parametrize(
+    ("held_from", "without"),
+    [
+        (HostState.INSTALLING, {"provision"}),
+        (HostState.CANCELLING, {"provision", "rebuild"}),
+        (HostState.DECOMMISSIONING, {"provision", "rebuild", "cancel"}),
+    ],
+)
+async def test_a_held_host_has_no_button_that_would_be_refused(
+    office: Office, held_from: HostState, without: set[str]
+) -> None:
+    await host_at(office, HostState.HELD)
+    async with office.database.sessions.begin() as session:
+        (await session.exec(select(Build))).one().held_from = held_from
+    browser = await browser_of(office, Role.OPERATOR)
+    page = (await browser.get(f"/hosts/{NAME}")).text
+    assert buttons(page) == set(BUTTONS) - without
+    fields = {"form": form_of(page), "host_group": "web"}
+    for one in without:
+        answer = await browser.post(f"/hosts/{NAME}/{one}", data=fields)
+        assert (one, answer.status_code) == (one, 409)
+
+
 async def test_the_diagram_has_every_arrow_in_its_state(office: Office) -> None:
     host = await host_at(office, HostState.HELD)
     async with office.database.sessions.begin() as session:
@@ -100,7 +124,8 @@ async def test_the_diagram_has_every_arrow_in_its_state(office: Office) -> None:
     found = re.findall(r'class="arrow ([^"]+)" data-arrow="(\d+)"', page)
     classes = {int(number): kind for kind, number in found}
     assert sorted(classes) == [one.number for one in ARROWS]
-    assert (classes[1], classes[8], classes[12]) == ("done reported", "done observed", "running")
+    # Whoever worked at 12 does so no more: the host is held.
+    assert (classes[1], classes[8], classes[12]) == ("done reported", "done observed", "halted")
     assert (classes[14], classes[20], classes[23]) == ("held", "pending", "not-asked-for")
     assert 'aria-label="14 Rackrise → Proxy: asks for the names, held here"' in page
     assert "Held at 14 Rackrise → Proxy: asks for the names" in page
@@ -228,3 +253,92 @@ async def test_a_plan_is_shown_when_it_is_made(office: Office) -> None:
         )
     page = (await browser.get(f"/hosts/{host.name}")).text
     assert ("create &lt;img" in page, PLANTED in page) == (True, False)
+
+
+async def test_a_discovered_host_is_planned_as_what_is_chosen(office: Office) -> None:
+    host = await host_at(office, HostState.DISCOVERED)
+    browser = await browser_of(office, Role.VIEWER)
+    page = (await browser.get(f"/hosts/{host.name}")).text
+    form = re.search(r'action="/hosts/[^"]+/plan".*?</form>', page, re.DOTALL)
+    assert form is not None
+    assert '<select name="host_group" required>' in form[0]
+    assert "<option>web</option>" in form[0]
+    refused = await browser.post(f"/hosts/{host.name}/plan", data={"form": form_of(page)})
+    assert (refused.status_code, "name a host group" in refused.text) == (409, True)
+    asked = {"form": form_of(page), "host_group": "web"}
+    assert (await browser.post(f"/hosts/{host.name}/plan", data=asked)).status_code == 303
+    assert "as web" in (await browser.get(f"/hosts/{host.name}")).text
+    async with office.database.sessions() as session:
+        assert (await session.exec(select(PlanRequest))).one().host_group == "web"
+
+
+async def test_beside_an_older_build_is_the_way_to_the_present_one(office: Office) -> None:
+    await host_at(office, HostState.HELD)
+    async with office.database.sessions.begin() as session:
+        build = (await session.exec(select(Build))).one()
+        build.held_from = HostState.INSTALLING
+        await session.flush()
+        await acts.rebuild(session, ADA, NAME, at=office.now())
+    browser = await browser_of(office, Role.OPERATOR)
+    page = (await browser.get(f"/hosts/{NAME}?generation=1")).text
+    assert buttons(page) == set()
+    # What changes is of another build: it would take the place of this one.
+    assert "data-live" not in page
+    assert "This is build 1, not the present one" in page
+    assert re.search(r"superseded\s*\.", page)
+    assert "It was held: DNS:" in page
+    assert f'<a class="button" href="/hosts/{NAME}">To the present build</a>' in page
+    assert f'href="/hosts/{NAME}/arrows/6?generation=1"' in page
+    present = (await browser.get(f"/hosts/{NAME}?generation=2")).text
+    assert ("data-live" in present, "rebuild" in buttons(present)) == (True, False)
+    assert "cancel" in buttons(present)
+
+
+@pytest.mark.parametrize("number", [0, 2, 9999999999])
+async def test_a_build_that_never_was_is_not_found(office: Office, number: int) -> None:
+    await host_at(office, HostState.PREPARING)
+    browser = await browser_of(office, Role.OPERATOR)
+    answer = await browser.get(f"/hosts/{NAME}?generation={number}")
+    assert answer.status_code == 404
+    assert f"{NAME} has no build {number}: it has had one, number 1." in answer.text
+    assert "Not found" in answer.text
+    missing = await browser.get("/hosts/nobody.example.org")
+    assert (missing.status_code, "Not found" in missing.text) == (404, True)
+
+
+async def test_reports_are_listed_with_what_they_come_to(office: Office) -> None:
+    host = await host_at(office, HostState.FIRST_BOOT)
+    browser = await browser_of(office, Role.VIEWER)
+    assert "Neither its own system nor Puppet" in (await browser.get(f"/hosts/{NAME}")).text
+    failed = {"host": NAME, "time": "2026-01-02T03:04:05Z", "status": "failed", "logs": []}
+    said = (
+        (CallbackKind.REPORT, json.dumps({"hostname": "web1", "os": f"LabOS {PLANTED}"})),
+        (CallbackKind.REPORT, json.dumps({"hostname": "other"})),
+        (CallbackKind.PUPPET_REPORT, json.dumps(failed)),
+        (CallbackKind.PUPPET_REPORT, json.dumps({**failed, "status": "changed"})),
+        (CallbackKind.PUPPET_REPORT, "no report"),
+    )
+    async with office.database.sessions.begin() as session:
+        build = (await session.exec(select(Build))).one()
+        for number, (kind, body) in enumerate(said):
+            await keep(
+                session, kind=kind, key=f"r{number}", host_id=host.id, build_id=build.id,
+                remote="main", body=body, at=office.now(),
+            )  # fmt: skip
+        await keep_facts(session, host.id, "first_boot", {"a": "b"}, office.now())
+    page = (await browser.get(f"/hosts/{NAME}")).text
+    found = re.search(r'aria-label="Reports".*?</table>', page, re.DOTALL)
+    assert found is not None
+    listed = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", found[0])
+    assert [("not good" in one, ">good<" in one) for one in listed] == [
+        *((True, False), (False, True), (True, False), (True, False), (False, True)),
+    ]
+    for one, words in zip(
+        listed,
+        ("cannot be read", "changed, configuration", "the run failed", "calls itself other", "Lab"),
+        strict=True,
+    ):
+        assert words in one
+        assert "waits to be judged" in one
+    assert PLANTED not in page
+    assert re.search(r"All facts</a>.*first boot", page)

@@ -26,25 +26,67 @@ document.addEventListener("submit", (event) => {
 });
 
 // Each piece takes the place of what has its id, if it is another one than came last. Who reads with
-// the keyboard keeps the focus.
+// the keyboard keeps the focus, what was typed, ticked or opened stays so, and what somebody is about
+// to press does not move away.
 const came = new Map();
+const waiting = new Map();
+
+function name(one) {
+  const form = one.getAttribute("form") ?? one.closest("form")?.getAttribute("action");
+  return JSON.stringify([
+    one.tagName,
+    one.closest("[data-key]")?.dataset.key ?? "",
+    one.getAttribute("href") ?? form ?? "",
+    one.name ?? "",
+    one.type === "checkbox" ? one.value : "",
+    one.tagName === "SUMMARY" ? one.textContent.trim() : "",
+  ]);
+}
+
+function carry(old, made) {
+  const find = (one) => [...made.querySelectorAll(one.tagName)].find((each) => name(each) === name(one));
+  for (const one of old.querySelectorAll("summary")) {
+    const same = find(one);
+    if (same) same.parentElement.open = one.parentElement.open;
+  }
+  for (const one of old.querySelectorAll("input:not([type=hidden]), select, textarea")) {
+    const same = find(one);
+    if (!same) continue;
+    if (one.type === "checkbox") {
+      if (one.checked !== one.defaultChecked) same.checked = one.checked;
+    } else if (one.tagName === "SELECT") {
+      const kept = [...same.options].some((each) => each.value === one.value);
+      if (kept && !one.selectedOptions[0]?.defaultSelected) same.value = one.value;
+    } else if (one.value !== one.defaultValue) {
+      same.value = one.value;
+    }
+  }
+  return old.contains(document.activeElement) ? find(document.activeElement) : null;
+}
 
 function put(html) {
   const made = document.createElement("template");
   made.innerHTML = html;
-  for (const one of made.content.children) {
+  for (const one of [...made.content.children]) {
     const old = one.id && document.getElementById(one.id);
-    if (!old || came.get(one.id) === html) continue;
+    if (!old || came.get(one.id) === html || old.outerHTML === one.outerHTML) continue;
+    // A form that was refused stays as it is: what was typed is in it, and why it was not taken.
+    if ("stays" in old.dataset) continue;
+    if ("calm" in old.dataset && old.querySelector("button:hover, summary:hover")) {
+      waiting.set(one.id, html);
+      continue;
+    }
+    waiting.delete(one.id);
     came.set(one.id, html);
-    const path = old.contains(document.activeElement)
-      ? document.activeElement.getAttribute("href") || document.activeElement.name
-      : null;
     tellTimes(one);
     one.classList.add("changed");
+    const focused = carry(old, one);
     old.replaceWith(one);
-    if (path) one.querySelector(`[href="${CSS.escape(path)}"], [name="${CSS.escape(path)}"]`)?.focus();
+    focused?.focus({ preventScroll: true });
   }
 }
+
+setInterval(() => { for (const html of waiting.values()) put(html); }, 300);
 
 function live(address) {
   const stream = new EventSource(address);
