@@ -18,7 +18,6 @@ import os
 import platform
 import shutil
 import socket
-import statistics
 import sys
 import tempfile
 import time
@@ -59,7 +58,12 @@ LIMIT_MS = 200.0
 """What the 95th percentile of the first byte must stay below."""
 PASSWORD = "correct horse battery"  # noqa: S105
 SITES = 5
+_WIDTH = 40
 _CHUNK = 2000
+_SERVE = (
+    "import asyncio; from gateway.serve import serve; "
+    "from gateway.settings import GatewaySettings; asyncio.run(serve(GatewaySettings()))"
+)
 _STATES: Mapping[HostState, tuple[int, int]] = {
     HostState.IN_OPERATION: (700, 34),
     HostState.DISCOVERED: (60, 5),
@@ -90,10 +94,10 @@ class Waits:
         """A percentile, by nearest rank."""
         return sorted(self.values)[max(0, math.ceil(share * len(self.values)) - 1)]
 
-    def line(self) -> str:
-        """One row of the table."""
-        middle = statistics.median(self.values)
-        return f"{self.kind:<34}{middle:9.1f}{self.part(0.95):9.1f}{max(self.values):9.1f}"
+    def line(self, *shares: float, width: int = 10) -> str:
+        """One row of the table: these percentiles, and the most."""
+        parts = (*(self.part(share) for share in shares), max(self.values))
+        return f"{self.kind:<{width}}" + "".join(f"{one:9.1f}" for one in parts)
 
 
 def machine() -> str:
@@ -125,9 +129,8 @@ async def fill(sessions: Sessions, hosts: int) -> None:
             await driver.copy_records_to_table(
                 "step", records=[one for row in rows for one in row.steps], columns=_STEP
             )
-    async with sessions() as session:
-        connection = await session.connection()
-        await connection.exec_driver_sql("ANALYZE")
+    async with sessions.begin() as session:
+        await (await session.connection()).exec_driver_sql("ANALYZE")
 
 
 @dataclass(frozen=True)
@@ -288,17 +291,13 @@ def _free_ports(count: int) -> Sequence[int]:
 async def gateway(url: str) -> AsyncIterator[Gateway]:
     """The gateway with its console as a process of its own while the block lasts."""
     port, console = _free_ports(2)
-    code = (
-        "import asyncio; from gateway.serve import serve; "
-        "from gateway.settings import GatewaySettings; asyncio.run(serve(GatewaySettings()))"
-    )
     settings = {
         "RACKRISE_GATEWAY_DATABASE_URL": url,
         "RACKRISE_GATEWAY_PORT": str(port),
         "RACKRISE_GATEWAY_CONSOLE_PORT": str(console),
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, env=os.environ | settings
+        sys.executable, "-c", _SERVE, env=os.environ | settings
     )
     made = Gateway(
         psutil.Process(process.pid), f"http://127.0.0.1:{port}", f"http://127.0.0.1:{console}"
@@ -409,9 +408,9 @@ def main() -> int:
     gc.freeze()
     waits = asyncio.run(run(options.hosts, options.times))
     print(f"{machine()}, {options.times} times each")
-    print(f"{'first byte, milliseconds':<34}{'p50':>9}{'p95':>9}{'max':>9}")
+    print(f"{'first byte, milliseconds':<{_WIDTH}}{'p50':>9}{'p95':>9}{'max':>9}")
     for one in waits:
-        print(one.line())
+        print(one.line(0.5, 0.95, width=_WIDTH))
     late = [one.kind for one in waits if one.part(0.95) >= LIMIT_MS]
     if late:
         print(f"above {LIMIT_MS:.0f} ms at the 95th percentile: {', '.join(late)}")
