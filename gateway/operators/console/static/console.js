@@ -35,12 +35,14 @@ function put(html) {
   for (const one of made.content.children) {
     const old = one.id && document.getElementById(one.id);
     if (!old || came.get(one.id) === html) continue;
+    // What comes first tells of no change: the page has it already.
+    const again = came.has(one.id);
     came.set(one.id, html);
     const path = old.contains(document.activeElement)
       ? document.activeElement.getAttribute("href") || document.activeElement.name
       : null;
     tellTimes(one);
-    one.classList.add("changed");
+    if (again) one.classList.add("changed");
     old.replaceWith(one);
     if (path) one.querySelector(`[href="${CSS.escape(path)}"], [name="${CSS.escape(path)}"]`)?.focus();
   }
