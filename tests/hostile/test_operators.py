@@ -13,6 +13,7 @@ from tests.hostile.operators import attack_operators
 SEED = 7
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_nobody_without_a_right_changes_anything_and_nothing_breaks(
     postgres: PostgresUrls,
