@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos docs lint format bench lock clean
+.PHONY: help setup demo test chaos docs client lint format bench lock clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -44,6 +44,9 @@ chaos: setup ## faults at every point of every flow; BUDGET=seconds SEED=n
 
 docs: $(STAMP) ## the documentation, in build/docs; SERVE=1: at http://127.0.0.1:8000
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs $(if $(call on,SERVE),serve,build --strict --quiet)
+
+client: $(STAMP) ## a Python client of the API, generated into build/client
+	$(PYTHON) -m docs.generate.client build/client
 
 lint: $(STAMP) ## style, format and types
 	$(VENV)/bin/ruff check .

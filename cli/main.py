@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-from collections.abc import Coroutine
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +11,8 @@ import typer
 
 from cli import backup, bmc, candlepin, content, hosts, puppet, rules, site, users, waves, webhooks
 from cli.doctor import doctor
+from cli.ending import until_told
+from cli.exits import Exit
 from cli.plan import drift, plan
 
 __all__ = ["app"]
@@ -69,7 +68,7 @@ def gateway() -> None:
     from gateway.serve import serve
     from gateway.settings import GatewaySettings
 
-    asyncio.run(_until_told(serve(GatewaySettings())))
+    asyncio.run(until_told(serve(GatewaySettings())))
 
 
 @app.command()
@@ -103,7 +102,7 @@ def proxy(settings: Annotated[Path, typer.Argument(help="The proxy's TOML file."
     from proxy.serve import serve
     from proxy.settings import ProxySettings
 
-    asyncio.run(_until_told(serve(ProxySettings.from_toml(settings))))
+    asyncio.run(until_told(serve(ProxySettings.from_toml(settings))))
 
 
 @app.command()
@@ -132,8 +131,10 @@ def up(
 ) -> None:
     """Run everything on this machine: database, Prefect server, gateway, worker and proxy."""
     from deployments.guarding import USER
+    from deployments.programs import NotStarted
     from deployments.up import Console, Place
     from deployments.up import up as running
+    from inventory.errors import InventoryError
 
     place = Place(
         data=data,
@@ -163,17 +164,11 @@ def up(
             typer.echo("Ctrl-C ends everything.")
             await asyncio.Event().wait()
 
-    asyncio.run(_until_told(serve()))
-
-
-async def _until_told(work: Coroutine[object, object, None]) -> None:
-    """Run until the work ends or a signal comes, and let it clean up."""
-    task = asyncio.ensure_future(work)
-    loop = asyncio.get_running_loop()
-    for one in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(one, task.cancel)
-    with suppress(asyncio.CancelledError):
-        await task
+    try:
+        asyncio.run(until_told(serve()))
+    except (NotStarted, InventoryError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(Exit.REFUSED) from None
 
 
 def main() -> None:

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
-import logging
-import os
-import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-
 from deployments.guarding import from_here, guarded, in_url, made_once, require_guarded
 from deployments.postgres import PostgresUrls, embedded_postgres
+from deployments.programs import NotStarted, Programs
+from deployments.proxies import LOCAL
 from inventory import people
 from inventory.database import make_engine, make_sessions, migrate
 from inventory.models import now
+from inventory.sitefile import read_site_file
 
 __all__ = ["Console", "GatewayRhsm", "GatewayTls", "Place", "Up", "up"]
 
-_log = logging.getLogger(__name__)
-
 PREFECT_START_SECONDS = 120.0
 PROGRAM_START_SECONDS = 60.0
-STOP_SECONDS = 30.0
-RESTART_SECONDS = 1.0
-_PROBE_SECONDS = 0.1
-_TAIL = 15
 
 PREFECT_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -154,8 +145,11 @@ async def up(place: Place) -> AsyncIterator[Up]:
     A program that ends by itself is started again; what it was doing goes on.
 
     Raises:
-        RuntimeError: a program does not start; the message holds its last lines.
+        NotStarted: a program does not start; the message holds its last lines. Or the site has a
+            proxy that is to run here, and there are no settings for it.
+        SiteFileError: the site file is wrong.
     """
+    _require_proxy(place)
     place.data.mkdir(mode=0o755, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         urls = place.database
@@ -165,7 +159,7 @@ async def up(place: Place) -> AsyncIterator[Up]:
         first_password = await _first_admin(urls.rackrise) if place.console else None
         environment = _environment(place, urls)
         require_guarded(place.prefect_host, environment)
-        programs = _Programs(place, environment)
+        programs = Programs(place.data, place.inside, environment)
         stack.push_async_callback(programs.stop)
         prefect = place.prefect_from_here or _prefect_url(place)
         gateway = place.gateway_from_here or f"http://{place.gateway_host}:{place.gateway_port}"
@@ -194,6 +188,19 @@ async def up(place: Place) -> AsyncIterator[Up]:
             console_url=console,
             first_password=first_password,
             processes=programs.ids,
+        )
+
+
+def _require_proxy(place: Place) -> None:
+    # Asked before anything is started: the worker would end again and again, by a traceback.
+    if place.site_file is None or place.proxy_file is not None:
+        return
+    local = [one.name for one in read_site_file(place.site_file).proxy if one.url == LOCAL]
+    if local:
+        raise NotStarted(
+            f'{place.site_file}: the proxy {local[0]} has url = "{LOCAL}", so it runs here, and '
+            "there are no settings for it; say --proxy FILE with the settings of the proxy, or "
+            "give the URL of one that runs elsewhere"
         )
 
 
@@ -267,117 +274,3 @@ def _environment(place: Place, urls: PostgresUrls) -> dict[str, str]:
 def _prefect_url(place: Place) -> str:
     """As programs on this machine reach it."""
     return f"http://{in_url(from_here(place.prefect_host))}:{place.prefect_port}"
-
-
-class _Programs:
-    """Child processes, each with its log, started again when they end by themselves."""
-
-    def __init__(self, place: Place, environment: Mapping[str, str]) -> None:
-        self._data = place.data
-        self._inside = place.inside
-        self._environment = {**os.environ, **environment}
-        self._keepers: dict[str, asyncio.Task[None]] = {}
-        self._running: dict[str, asyncio.subprocess.Process] = {}
-
-    async def start(self, name: str, command: Sequence[str]) -> None:
-        """Start a program and keep it running."""
-        self._running[name] = await self._spawn(name, command)
-        self._keepers[name] = asyncio.create_task(self._keep(name, command), name=f"keep {name}")
-
-    async def run(self, name: str, command: Sequence[str], deadline: float) -> None:
-        """Run a program to its end.
-
-        Raises:
-            RuntimeError: it failed, or took too long; the message holds its last lines.
-        """
-        process = await self._spawn(name, command)
-        try:
-            async with asyncio.timeout(deadline):
-                code: int | None = await process.wait()
-        except TimeoutError:
-            code = None
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if code != 0:
-            said = "ended with " + str(code) if code is not None else f"took over {deadline:g} s"
-            raise RuntimeError(f"{name} {said}; it says:\n{self._tail(name)}")
-
-    def _tail(self, name: str) -> str:
-        log = (self._data / f"{name}.log").read_text(errors="replace")
-        return "\n".join(log.splitlines()[-_TAIL:])
-
-    def ids(self) -> dict[str, int]:
-        """Process ids as they are now."""
-        return {name: process.pid for name, process in self._running.items()}
-
-    async def answers(self, name: str, url: str, deadline: float) -> None:
-        """Wait until a program answers on its URL."""
-        async with httpx.AsyncClient(timeout=5) as http:
-
-            async def probe() -> bool:
-                try:
-                    return (await http.get(url)).status_code == 200
-                except httpx.HTTPError:
-                    return False
-
-            await self._until(name, probe, deadline)
-
-    async def ready(self, name: str, file: Path, deadline: float) -> None:
-        """Wait until a program has written its ready file."""
-
-        async def probe() -> bool:
-            return await asyncio.to_thread(file.exists)
-
-        await self._until(name, probe, deadline)
-
-    async def stop(self) -> None:
-        """End all programs, the last started first, each with those that it needs still there.
-
-        A worker that finds no Prefect server while it leaves does not leave.
-        """
-        for keeper in self._keepers.values():
-            keeper.cancel()
-        for name, process in reversed(list(self._running.items())):
-            if process.returncode is None:
-                process.send_signal(signal.SIGTERM)
-            try:
-                async with asyncio.timeout(STOP_SECONDS):
-                    await process.wait()
-            except TimeoutError:
-                _log.warning("%s did not end within %g s and is killed", name, STOP_SECONDS)
-                process.kill()
-                await process.wait()
-
-    async def _spawn(self, name: str, command: Sequence[str]) -> asyncio.subprocess.Process:
-        with (self._data / f"{name}.log").open("ab") as log:
-            return await asyncio.create_subprocess_exec(
-                *self._inside,
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=asyncio.subprocess.STDOUT,
-                env=self._environment,
-                # Ctrl-C is for us: we end them in order.
-                start_new_session=True,
-            )
-
-    async def _keep(self, name: str, command: Sequence[str]) -> None:
-        while True:
-            code = await self._running[name].wait()
-            _log.warning("%s ended with %s; it is started again", name, code)
-            await asyncio.sleep(RESTART_SECONDS)
-            self._running[name] = await self._spawn(name, command)
-
-    async def _until(
-        self, name: str, probe: Callable[[], Awaitable[bool]], deadline: float
-    ) -> None:
-        clock = asyncio.get_running_loop().time
-        end = clock() + deadline
-        while not await probe():
-            if clock() > end:
-                raise RuntimeError(
-                    f"{name} is not ready after {deadline:g} s; it says:\n{self._tail(name)}"
-                )
-            await asyncio.sleep(_PROBE_SECONDS)

@@ -24,6 +24,8 @@ HEARTBEAT_SECONDS = 15.0
 SEND_SECONDS = 60.0
 """A reader that takes nothing for so long is dropped; it comes again if it lives."""
 _RETRY_MILLISECONDS = 2000
+_AHEAD = 32
+"""Messages that are kept ready; they are sent together, as each sending costs alike."""
 _HEADERS = {
     "Cache-Control": "no-store",
     # nginx would keep it back until it has a full buffer.
@@ -86,7 +88,7 @@ class _Stream(StreamingResponse):
     def __init__(self, hub: Hub, messages: AsyncGenerator[Message, None]) -> None:
         self._hub = hub
         self._messages = messages
-        self._ready: asyncio.Queue[Message] = asyncio.Queue(1)
+        self._ready: asyncio.Queue[Message] = asyncio.Queue(_AHEAD)
         super().__init__(self._body(), 200, _HEADERS, "text/event-stream")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -129,7 +131,10 @@ class _Stream(StreamingResponse):
                     if not taking.done():
                         taking.cancel()
                 if taking.done() and not taking.cancelled():
-                    yield taking.result().encode()
+                    ready = [taking.result()]
+                    while not self._ready.empty():
+                        ready.append(self._ready.get_nowait())
+                    yield b"".join(one.encode() for one in ready)
                 elif self._pump.done():
                     # Its last message may have come in the same moment.
                     if not self._ready.empty():

@@ -27,6 +27,15 @@ from inventory.database import Sessions, make_engine, make_sessions, migrate
 pytest_plugins = ["tests.skips"]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What tests may be asked for beside their verdict."""
+    parser.addoption(
+        "--screenshots",
+        action="store_true",
+        help="put the pictures of the console that tests take into docs/screenshots",
+    )
+
+
 @dataclass(frozen=True)
 class Database:
     """An empty inventory."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from fastapi import FastAPI
 
 from docs.generate.markdown import cell, code, prose, table
 from gateway.app import create_app as create_gateway
+from gateway.operators.app import api_document
+from gateway.operators.document import REFUSALS
 from gateway.settings import GatewaySettings
 from integrations.dhcp.kea import KeaSettings
 from integrations.dns import DnsSettings
@@ -19,7 +21,14 @@ from inventory.database import make_engine, make_sessions
 from proxy.app import create_app as create_proxy
 from proxy.settings import DhcpSettings, ProxySettings, TftpSettings
 
-__all__ = ["document_of", "gateway_api_page", "openapi_page", "proxy_api_page"]
+__all__ = [
+    "document_of",
+    "gateway_api_page",
+    "openapi_page",
+    "operators_document",
+    "operators_page",
+    "proxy_api_page",
+]
 
 _METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 _USUAL = frozenset({"Successful Response", "Validation Error"})
@@ -38,9 +47,24 @@ def document_of(app: FastAPI) -> dict[str, Any]:
 
 def gateway_api_page() -> str:
     """What hosts, proxies and Puppet servers call."""
-    settings = GatewaySettings.model_validate({"database_url": _NOWHERE})
-    app = create_gateway(settings, make_sessions(make_engine(_NOWHERE)))
+    app = create_gateway(_settings(), make_sessions(make_engine(_NOWHERE)))
     return openapi_page(document_of(app))
+
+
+def operators_page() -> str:
+    """What programs of operators call."""
+    document = operators_document()
+    info = {"title": "The operators' API", "description": document["info"]["description"]}
+    return openapi_page({**document, "info": info}, everywhere=[str(one) for one in REFUSALS])
+
+
+def operators_document() -> dict[str, Any]:
+    """The OpenAPI document of the operators' API."""
+    return dict(api_document(_settings(), make_sessions(make_engine(_NOWHERE))))
+
+
+def _settings() -> GatewaySettings:
+    return GatewaySettings.model_validate({"database_url": _NOWHERE})
 
 
 def proxy_api_page() -> str:
@@ -58,12 +82,14 @@ def proxy_api_page() -> str:
     return openapi_page(document_of(create_proxy(settings)))
 
 
-def openapi_page(document: dict[str, Any]) -> str:
+def openapi_page(document: dict[str, Any], everywhere: Collection[str] = ()) -> str:
     """A page for an OpenAPI document: all operations in a table, then what there is to say of each.
 
-    Another interface gets its page by one line in ``docs.generate.pages``:
+    Another interface gets its page by one line in ``docs.generate.pages``.
 
-        Page("reference/api.md", "…", lambda: openapi_page(document_of(create_operators_app(…))))
+    Args:
+        document: is shown whole.
+        everywhere: statuses that any operation answers alike: they are told once.
     """
     info = document["info"]
     operations = list(_operations(document))
@@ -75,10 +101,13 @@ def openapi_page(document: dict[str, Any]) -> str:
     if told := prose(info.get("description")):
         parts.append(f"{told}\n")
     parts.append(table(("method", "path", "what"), rows))
+    if everywhere:
+        parts.append("## Answers of every path\n")
+        parts.append(_answers(document, operations[0][2], lambda status: status in everywhere))
     parts += [
         f"## {method.upper()} {_plain(path)}\n\n{said}"
         for path, method, operation in operations
-        if (said := _details(document, operation))
+        if (said := _details(document, operation, everywhere))
     ]
     parts += _schemas(document)
     return "\n".join(parts)
@@ -109,7 +138,9 @@ def _plain(path: str) -> str:
     return path.replace("{", "\\{").replace("}", "\\}")
 
 
-def _details(document: dict[str, Any], operation: dict[str, Any]) -> str:
+def _details(
+    document: dict[str, Any], operation: dict[str, Any], everywhere: Collection[str]
+) -> str:
     parts = []
     if told := prose(operation.get("description")):
         parts.append(f"{told}\n")
@@ -133,14 +164,20 @@ def _details(document: dict[str, Any], operation: dict[str, Any]) -> str:
             f"{code(kind)}: {_schema_words(one.get('schema', {}))}" for kind, one in content.items()
         )
         parts.append(f"Body: {'; '.join(kinds)}\n")
+    if answers := _answers(document, operation, lambda status: status not in everywhere):
+        parts.append(answers)
+    return "\n".join(parts)
+
+
+def _answers(
+    document: dict[str, Any], operation: dict[str, Any], shown: Callable[[str], bool]
+) -> str:
     answers = [
         (code(status), cell(one.get("description", "")), _answer(one))
         for status, given in operation.get("responses", {}).items()
-        if not _is_usual(one := _resolved(document, given))
+        if shown(status) and not _is_usual(one := _resolved(document, given))
     ]
-    if answers:
-        parts.append(table(("answer", "", "body"), answers))
-    return "\n".join(parts)
+    return table(("answer", "", "body"), answers) if answers else ""
 
 
 def _is_usual(answer: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from docs.generate.commands import commands_page
 from docs.generate.examples import examples_page
 from docs.generate.flows import flows_page
 from docs.generate.house import arrows_page, errors_page, states_page
-from docs.generate.http import gateway_api_page, proxy_api_page
+from docs.generate.http import gateway_api_page, operators_page, proxy_api_page
 from docs.generate.settings import gateway_page, proxy_page, site_page, worker_page
 
 __all__ = ["PAGES", "Page", "index"]
@@ -38,6 +38,7 @@ PAGES = (
     Page("reference/states.md", "where a host may be, and how it gets there", states_page),
     Page("reference/flows.md", "what runs in Prefect, with which parameters", flows_page),
     Page("reference/errors.md", "what can go wrong, and what happens then", errors_page),
+    Page("reference/api.md", "what programs of operators call", operators_page),
     Page("reference/gateway-api.md", "the paths that hosts and servers call", gateway_api_page),
     Page("reference/proxy-api.md", "the paths of the Smart Proxy service", proxy_api_page),
 )

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import cast
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DBAPIError
 from starlette.responses import Response
@@ -25,6 +25,7 @@ from gateway.operators.api.waves import wave_routes
 from gateway.operators.api.webhooks import webhook_routes
 from gateway.operators.console.app import add_console, answer
 from gateway.operators.context import Operators, comes_by_tls
+from gateway.operators.document import REFUSALS, Documented, operation_id
 from gateway.operators.headers import Guarded
 from gateway.operators.oidc import Provider
 from gateway.operators.refusals import STATUS
@@ -82,7 +83,7 @@ def _operators(
 
 
 def _app(gateway: Operators) -> FastAPI:
-    app = FastAPI(
+    app = Documented(
         title="Rackrise",
         version="1",
         summary="Bare-metal provisioning, from power-on to in operation.",
@@ -94,6 +95,7 @@ def _app(gateway: Operators) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=f"{API}/openapi.json",
+        generate_unique_id_function=operation_id,
     )
     app.state.operators = gateway
     answer_errors(app, answer(gateway))
@@ -107,9 +109,11 @@ def _app(gateway: Operators) -> FastAPI:
         webhook_routes,
         audit_routes,
     ):
-        app.include_router(routes(gateway), prefix=API)
+        app.include_router(routes(gateway), prefix=API, responses=REFUSALS)
 
-    app.include_router(events_routes(gateway, gateway.hub, _scope_of), prefix=API)
+    # It finds out by itself who asks; that it does is said here.
+    told = events_routes(gateway, gateway.hub, _scope_of)
+    app.include_router(told, prefix=API, responses=REFUSALS, dependencies=[Depends(bearer)])
     add_console(app, gateway)
 
     @app.get("/health", include_in_schema=False)

@@ -13,7 +13,14 @@ from docs.generate.commands import commands, commands_page
 from docs.generate.fields import attribute_docs, documented, fields_table, nested_model
 from docs.generate.flows import flows_page
 from docs.generate.house import arrows_page, errors_page, states_page
-from docs.generate.http import document_of, gateway_api_page, openapi_page, proxy_api_page
+from docs.generate.http import (
+    document_of,
+    gateway_api_page,
+    openapi_page,
+    operators_document,
+    operators_page,
+    proxy_api_page,
+)
 from docs.generate.pages import PAGES, index
 from docs.generate.settings import (
     environment_names,
@@ -123,6 +130,23 @@ def test_tables_of_the_code_are_there_line_by_line() -> None:
 def test_the_paths_of_both_programs_are_there() -> None:
     assert "| `POST` | `/unattended/built` |" in gateway_api_page()
     assert "| `POST` | `/dhcp/{net}` |" in proxy_api_page()
+
+
+def test_the_operators_api_is_there_with_bodies_rights_and_refusals() -> None:
+    page = operators_page()
+    assert page.startswith("# The operators' API\n\nSay who you are with")
+    for path, item in operators_document()["paths"].items():
+        for method, operation in item.items():
+            assert f"| `{method.upper()}` | `{path}` |" in page
+            heading = f"## {method.upper()} {path}\n".replace("{", "\\{").replace("}", "\\}")
+            said = page.partition(heading)[2].partition("\n## ")[0]
+            assert f"Takes the role {operation['x-role']}" in said
+            assert "`409`" not in said
+    provision = page.partition("/provision\n")[2].partition("\n## ")[0]
+    assert "| `Idempotency-Key` | header |" in provision
+    assert "Body: `application/json`: [Provision](#provision)" in provision
+    assert "| `409` | It does not go with what is there now. | [Refused](#refused) |" in page
+    assert "| `host_group` | string | required | Name of the host group. |" in page
 
 
 class Order(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 
@@ -133,3 +134,30 @@ async def test_its_end_ends_all_subscriptions_and_its_connection(database: Datab
     async with asyncio.timeout(10):
         while await ask(database.url, f"SELECT count(*) {LISTENERS}"):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+async def test_many_pages_are_told_in_turns_so_that_others_are_served_between(hub: Hub) -> None:
+    turn = 0
+    woken: Counter[int] = Counter()
+    done = asyncio.Event()
+
+    async def count() -> None:
+        nonlocal turn
+        while not done.is_set():
+            turn += 1
+            await asyncio.sleep(0)
+
+    async def page() -> None:
+        with hub.subscribe() as one:
+            assert await one.next(10) == Changes(frozenset({7}))
+            woken[turn] += 1
+
+    pages = [asyncio.create_task(page()) for _ in range(100)]
+    await asyncio.sleep(0)
+    counting = asyncio.create_task(count())
+    hub.hear("7")
+    await asyncio.gather(*pages)
+    done.set()
+    await counting
+    assert sum(woken.values()) == 100
+    assert max(woken.values()) <= 8

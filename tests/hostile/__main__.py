@@ -1,4 +1,4 @@
-"""Malformed and hostile requests at every endpoint of gateway and proxy, and what they did.
+"""Malformed and hostile requests to gateway, console and proxy, at every endpoint: what they did.
 
     python -m tests.hostile [--requests 10000] [--seed N] [--only PART] [--show N]
 
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from deployments.postgres import running_postgres
 from tests.conftest import data_directory
+from tests.hostile.operators import attack_operators
 from tests.hostile.run import Row, attack, targets
 
 _COLUMNS = ("requests", "2xx", "3xx", "4xx", "gone", "501*", "5xx", "tracebacks", "changes")
@@ -59,7 +60,8 @@ def _main() -> int:
 
     async def run(url: str) -> list[Row]:
         async with targets(url) as found:
-            return await attack(found, asked.requests, seed, asked.only, tell)
+            rows = await attack(found, asked.requests, seed, asked.only, tell)
+        return rows + await attack_operators(url, asked.requests, seed, asked.only, tell)
 
     with data_directory() as data, running_postgres(data, durable=False) as urls:
         rows = asyncio.run(run(urls.rackrise))

@@ -7,13 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import asyncpg  # type: ignore[import-untyped]
 import httpx
-import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI
-from sqlmodel import SQLModel
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,7 +21,7 @@ from integrations.candlepin import Candlepin
 from inventory import steps
 from inventory.arrows import Evidence
 from inventory.builds import registration_token
-from inventory.database import make_engine, make_sessions, migrate
+from inventory.database import make_engine, make_sessions
 from inventory.life import HostState
 from inventory.models import Build, HostGroup
 from lab.doubles.candlepin import CandlepinDouble
@@ -43,8 +40,9 @@ from tests.hostile.gateway_knowledge import (
     name_of,
     no_token,
 )
+from tests.hostile.inventories import emptied, inventory, tables, watch
 from tests.hostile.making import Draft, Endpoint, Maker, Sender
-from tests.hostile.sending import Outcome, Sent, current, send
+from tests.hostile.sending import Outcome, Sent, send
 from tests.hostile.target import Knowledge, Target, document_of, endpoints_of
 from tests.inventory.world import later, make_candlepin, make_group, make_puppet
 
@@ -52,7 +50,6 @@ __all__ = ["Gateways", "gateways"]
 
 _CERTNAME = "main.puppet.example.org"
 _LIMIT = 10**9
-_WRITES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "ALTER", "DROP")
 
 _NO_GROUP = HostGroup(
     name="",
@@ -79,7 +76,7 @@ class _Site:
 
     async def fill(self) -> None:
         """Empty the inventory and make the hosts."""
-        await _empty(self.world.database.url)
+        await emptied(self.world.database.url)
         self.double.state.__init__()  # type: ignore[misc]
         async with self.world.database.sessions.begin() as session:
             group = await make_group(session, packages=["@core"])
@@ -116,7 +113,7 @@ class _Site:
         return Arrival(Kind.HTTPS, told["uuid"], certificate.public_bytes(Encoding.DER))
 
     async def digest(self) -> dict[str, str]:
-        found = await _tables(self.world.database.url)
+        found = await tables(self.world.database.url)
         state = self.double.state
         for name in ("owners", "environments", "keys", "consumers", "deleted", "jobs", "contents"):
             found[f"candlepin {name}"] = repr(getattr(state, name))
@@ -126,33 +123,6 @@ class _Site:
 def _keys(number: int) -> dict[str, str]:
     keys = f"{KEY},{registration_token(token(number))}"
     return {"owner": OWNER, "activation_keys": keys}
-
-
-async def _empty(url: str) -> None:
-    tables = [f'"{table.name}"' for table in reversed(SQLModel.metadata.sorted_tables)]
-    connection = await asyncpg.connect(url)
-    await connection.execute("; ".join(f"DELETE FROM {table}" for table in tables))
-    await connection.execute(
-        "SELECT setval(oid, 1, false) FROM pg_class "
-        "WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace"
-    )
-    await connection.close()
-
-
-_connections: dict[str, Any] = {}
-
-
-async def _tables(url: str) -> dict[str, str]:
-    """A digest of each table, in one question."""
-    connection = _connections.get(url)
-    if connection is None or connection.is_closed():
-        connection = _connections[url] = await asyncpg.connect(url)
-    parts = [
-        f"SELECT '{name}', md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), ''))"
-        f' FROM "{name}" t'
-        for name in SQLModel.metadata.tables
-    ]
-    return dict(await connection.fetch(" UNION ALL ".join(parts)))
 
 
 @dataclass
@@ -280,32 +250,24 @@ async def gateways(url: str) -> AsyncIterator[Gateways]:
             listener(_Front, "rhsm", strict.front_app, FRONT),
         ]
         yield Gateways(targets, app, (strict, loose))
-        for connection in _connections.values():
-            await connection.close()
-        _connections.clear()
 
 
 @asynccontextmanager
 async def _site(url: str, name: str) -> AsyncIterator[_Site]:
-    connection = await asyncpg.connect(url)
-    await connection.execute(f"DROP DATABASE IF EXISTS {name}")
-    await connection.execute(f"CREATE DATABASE {name}")
-    await connection.close()
-    own = sa.make_url(url).set(database=name).render_as_string(hide_password=False)
-    await migrate(own)
-    engine = make_engine(own)
-    _watch(engine.sync_engine)
-    settings = GatewaySettings(database_url=own, kickstart_limit=_LIMIT)
-    world = World(Database(own, make_sessions(engine)), _NO_GROUP, settings)
-    double = CandlepinDouble()
-    transport = httpx.ASGITransport(_Refusing(double.app))
-    async with Candlepin(double.settings(), transport=transport) as candlepin:
-        app = create_app(settings, world.database.sessions, world.now)
-        front = create_rhsm_app(settings, world.database.sessions, candlepin, world.now)
-        inner = front._app
-        assert isinstance(inner, FastAPI)
-        yield _Site(world, app, double, candlepin, front, inner)
-    await engine.dispose()
+    async with inventory(url, name) as own:
+        engine = make_engine(own)
+        watch(engine.sync_engine)
+        settings = GatewaySettings(database_url=own, kickstart_limit=_LIMIT)
+        world = World(Database(own, make_sessions(engine)), _NO_GROUP, settings)
+        double = CandlepinDouble()
+        transport = httpx.ASGITransport(_Refusing(double.app))
+        async with Candlepin(double.settings(), transport=transport) as candlepin:
+            app = create_app(settings, world.database.sessions, world.now)
+            front = create_rhsm_app(settings, world.database.sessions, candlepin, world.now)
+            inner = front._app
+            assert isinstance(inner, FastAPI)
+            yield _Site(world, app, double, candlepin, front, inner)
+        await engine.dispose()
 
 
 class _Refusing:
@@ -327,27 +289,3 @@ class _Refusing:
         except Exception as error:
             refusal = JSONResponse({"displayMessage": repr(error)[:200]}, 400)
             await refusal(scope, receive, send)
-
-
-def _watch(engine: sa.Engine) -> None:
-    """Note for each request what it wrote for good."""
-
-    @sa.event.listens_for(engine, "after_cursor_execute")
-    def executed(_: Any, cursor: Any, statement: str, *_more: Any) -> None:
-        outcome = current.get()
-        writes = statement.lstrip().upper().startswith(_WRITES) and cursor.rowcount != 0
-        if outcome is not None and writes:
-            outcome.pending.append(statement[:200])
-
-    @sa.event.listens_for(engine, "commit")
-    def committed(_: Any) -> None:
-        outcome = current.get()
-        if outcome is not None:
-            outcome.written += outcome.pending
-            outcome.pending.clear()
-
-    @sa.event.listens_for(engine, "rollback")
-    def undone(_: Any) -> None:
-        outcome = current.get()
-        if outcome is not None:
-            outcome.pending.clear()

@@ -19,7 +19,7 @@ def audit_routes(gateway: Operators) -> APIRouter:
     router = APIRouter(tags=["audit"])
 
     @router.get("/audit")
-    async def entries(
+    async def list_audit(
         actor: Asking,
         about: str = "",
         who: str = "",

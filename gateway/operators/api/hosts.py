@@ -103,7 +103,7 @@ def host_routes(gateway: Operators) -> APIRouter:
     router = APIRouter(tags=["hosts"])
 
     @router.get("/hosts")
-    async def hosts(
+    async def list_hosts(
         actor: Asking,
         text: Annotated[str, Query(max_length=253, description="Part of name, MAC or IP.")] = "",
         state: Annotated[list[HostState] | None, Query()] = None,
@@ -122,28 +122,28 @@ def host_routes(gateway: Operators) -> APIRouter:
         return HostPage(list(page.rows), page.next)
 
     @router.get("/counts")
-    async def counts(actor: Asking) -> CountsAnswer:
+    async def get_counts(actor: Asking) -> CountsAnswer:
         """How many hosts are where."""
         async with gateway.transaction() as session:
             found: Counts = await fleet.counts(session, actor.scope)
         return CountsAnswer(found.by_state, found.in_trouble, found.all)
 
     @router.get("/hosts/{name}")
-    async def host(name: str, actor: Asking) -> HostView:
+    async def get_host(name: str, actor: Asking) -> HostView:
         """One host, with the thirty-four arrows of its latest build."""
         async with gateway.transaction() as session:
             found = await rights.own_host(session, actor, name)
             return await host_view(session, actor.scope, found)
 
     @router.get("/hosts/{name}/facts")
-    async def facts(name: str, actor: Asking) -> list[FactsView]:
+    async def get_facts(name: str, actor: Asking) -> list[FactsView]:
         """What a host has told of itself, by source."""
         async with gateway.transaction() as session:
             found = await rights.own_host(session, actor, name)
             return await facts_of(session, found.id)
 
     @router.get("/hosts/{name}/arrows/{number}")
-    async def one_arrow(
+    async def get_arrow(
         name: str, number: int, actor: Asking, generation: int | None = None
     ) -> ArrowDetail:
         """One arrow: what was sent, what came back, and what it changed outside."""
@@ -155,13 +155,13 @@ def host_routes(gateway: Operators) -> APIRouter:
             return await arrow_detail(session, build, number)
 
     @router.get("/held")
-    async def held(actor: Asking) -> list[Held]:
+    async def list_held(actor: Asking) -> list[Held]:
         """Held hosts by step and reason, most hosts first."""
         async with gateway.transaction() as session:
             return await retries.held(session, actor.scope)
 
     @router.post("/hosts/{name}/provision", status_code=202, response_model=Ordered)
-    async def provision(
+    async def provision_host(
         name: str, wish: Provision, request: Request, actor: Asking, key: IdempotencyKey = None
     ) -> Response:
         """Provision a host: its run starts at once."""
@@ -175,7 +175,7 @@ def host_routes(gateway: Operators) -> APIRouter:
         return await once(gateway, request, actor, key, work, 202)
 
     @router.post("/hosts/{name}/rebuild", status_code=202, response_model=Ordered)
-    async def rebuild(
+    async def rebuild_host(
         name: str, wish: Rebuild, request: Request, actor: Asking, key: IdempotencyKey = None
     ) -> Response:
         """Install a host anew: what is on its disk is lost."""
@@ -189,7 +189,7 @@ def host_routes(gateway: Operators) -> APIRouter:
         return await once(gateway, request, actor, key, work, 202)
 
     @router.post("/hosts/{name}/cancel", status_code=202, response_model=Ordered)
-    async def cancel(
+    async def cancel_host(
         name: str, wish: Cancel, request: Request, actor: Asking, key: IdempotencyKey = None
     ) -> Response:
         """Give a host's build up, and undo what it has changed outside."""
@@ -201,7 +201,7 @@ def host_routes(gateway: Operators) -> APIRouter:
         return await once(gateway, request, actor, key, work, 202)
 
     @router.post("/hosts/{name}/decommission", status_code=202, response_model=Ordered)
-    async def decommission(
+    async def decommission_host(
         name: str, request: Request, actor: Asking, key: IdempotencyKey = None
     ) -> Response:
         """Let a host go for good: all that there is of it outside is taken away."""
@@ -213,7 +213,7 @@ def host_routes(gateway: Operators) -> APIRouter:
         return await once(gateway, request, actor, key, work, 202)
 
     @router.post("/retry", status_code=202, response_model=RetryAnswer)
-    async def retry(
+    async def retry_hosts(
         wish: Retry, request: Request, actor: Asking, key: IdempotencyKey = None
     ) -> Response:
         """Let held hosts go on at their unfinished step; each by itself."""
@@ -225,7 +225,7 @@ def host_routes(gateway: Operators) -> APIRouter:
         return await once(gateway, request, actor, key, work, 202)
 
     @router.post("/hosts/{name}/plan", status_code=202, response_model=PlanView)
-    async def plan(
+    async def ask_plan(
         name: str, wish: Rebuild, request: Request, actor: Asking, key: IdempotencyKey = None
     ) -> Response:
         """Ask what provisioning a host would create, change and leave; nothing is touched."""
@@ -236,7 +236,7 @@ def host_routes(gateway: Operators) -> APIRouter:
         return await once(gateway, request, actor, key, work, 202)
 
     @router.get("/hosts/{name}/plans/{number}")
-    async def planned(name: str, number: int, actor: Asking) -> PlanView:
+    async def get_plan(name: str, number: int, actor: Asking) -> PlanView:
         """What became of a plan that was asked for; ``done_at`` is null until there is one."""
         async with gateway.transaction() as session:
             found = await rights.own_host(session, actor, name)

@@ -89,7 +89,7 @@ def people_routes(gateway: Operators) -> APIRouter:
     router = APIRouter(tags=["people"])
 
     @router.get("/me")
-    async def me(actor: Asking) -> PersonRow:
+    async def get_me(actor: Asking) -> PersonRow:
         """Who you are here, with what the token leaves you of your rights."""
         scope = actor.scope
         return PersonRow(
@@ -97,14 +97,14 @@ def people_routes(gateway: Operators) -> APIRouter:
         )
 
     @router.get("/people")
-    async def listed(actor: Asking) -> list[PersonRow]:
+    async def list_people(actor: Asking) -> list[PersonRow]:
         """Everybody who may sign in, by name."""
         rights.require(actor, Role.ADMIN, everywhere=True)
         async with gateway.transaction() as session:
             return [_row(one) for one in await people.everybody(session)]
 
     @router.post("/people", status_code=201)
-    async def add(wish: NewPerson, actor: Asking) -> PersonRow:
+    async def add_person(wish: NewPerson, actor: Asking) -> PersonRow:
         """Let somebody sign in."""
         password = None if wish.password is None else wish.password.get_secret_value()
         async with gateway.transaction() as session:
@@ -119,7 +119,7 @@ def people_routes(gateway: Operators) -> APIRouter:
             return _row(made)
 
     @router.patch("/people/{name}")
-    async def change(name: str, wish: Change, actor: Asking) -> PersonRow:
+    async def change_person(name: str, wish: Change, actor: Asking) -> PersonRow:
         """Change what somebody may do, or believe nothing of them any more."""
         async with gateway.transaction() as session:
             changed = await acts_on_people.change(
@@ -133,7 +133,7 @@ def people_routes(gateway: Operators) -> APIRouter:
             return _row(changed)
 
     @router.get("/tokens")
-    async def tokens(actor: Asking) -> list[TokenRow]:
+    async def list_tokens(actor: Asking) -> list[TokenRow]:
         """Your tokens by name."""
         async with gateway.transaction() as session:
             found = await people.tokens_of(session, _id(actor))

@@ -37,13 +37,13 @@ def rule_routes(gateway: Operators) -> APIRouter:
     router = APIRouter(tags=["rules"])
 
     @router.get("/rules")
-    async def listed(_: Asking) -> list[RuleRow]:
+    async def list_rules(_: Asking) -> list[RuleRow]:
         """All rules in the order in which they are weighed, also those out of use."""
         async with gateway.transaction() as session:
             return await rule_book.list_rules(session)
 
     @router.post("/rules", status_code=201, response_model=RuleRow)
-    async def add(
+    async def add_rule(
         draft: RuleDraft, request: Request, actor: Asking, key: IdempotencyKey = None
     ) -> Response:
         """Keep a new rule; hosts that wait are weighed by it within ten minutes."""
@@ -63,19 +63,19 @@ def rule_routes(gateway: Operators) -> APIRouter:
 
     # Names of rules may have slashes.
     @router.put("/rules/{name:path}")
-    async def change(name: str, draft: RuleDraft, actor: Asking) -> RuleRow:
+    async def change_rule(name: str, draft: RuleDraft, actor: Asking) -> RuleRow:
         """Make a rule what is sent, its name too."""
         async with gateway.transaction() as session:
             return await acts_on_rules.change(session, actor, name, draft, at=gateway.clock())
 
     @router.delete("/rules/{name:path}", status_code=204)
-    async def remove(name: str, actor: Asking) -> None:
+    async def remove_rule(name: str, actor: Asking) -> None:
         """Take a rule away; its hosts stay what they are."""
         async with gateway.transaction() as session:
             await acts_on_rules.remove(session, actor, name, at=gateway.clock())
 
     @router.get("/hosts/{name}/rules")
-    async def explained(name: str, actor: Asking) -> list[RuleVerdict]:
+    async def explain_rules(name: str, actor: Asking) -> list[RuleVerdict]:
         """Which rule takes a host and which does not, in order, and why."""
         async with gateway.transaction() as session:
             host = await rights.own_host(session, actor, name)

@@ -40,7 +40,7 @@ def site_routes(gateway: Operators) -> APIRouter:
     router = APIRouter(tags=["site"])
 
     @router.get("/host-groups")
-    async def groups(actor: Asking) -> list[GroupRow]:
+    async def list_host_groups(actor: Asking) -> list[GroupRow]:
         """The host groups that hosts may be provisioned for."""
         async with gateway.transaction() as session:
             found = await session.exec(
@@ -58,7 +58,7 @@ def site_routes(gateway: Operators) -> APIRouter:
         return [one for one in listed if not limited or one.name in limited]
 
     @router.get("/subnets")
-    async def subnets(actor: Asking) -> list[SubnetRow]:
+    async def list_subnets(actor: Asking) -> list[SubnetRow]:
         """The subnets that hosts boot from."""
         async with gateway.transaction() as session:
             found = await session.exec(
@@ -71,7 +71,7 @@ def site_routes(gateway: Operators) -> APIRouter:
         return [one for one in listed if not limited or one.site in limited]
 
     @router.get("/sites")
-    async def sites(actor: Asking) -> list[str]:
+    async def list_sites(actor: Asking) -> list[str]:
         """The sites by name."""
         async with gateway.transaction() as session:
             found = list(await session.exec(select(Site.name).order_by(Site.name)))

@@ -70,7 +70,7 @@ def wave_routes(gateway: Operators) -> APIRouter:
     router = APIRouter(tags=["waves"])
 
     @router.get("/waves")
-    async def listed(
+    async def list_waves(
         actor: Asking,
         before: Annotated[
             int | None, Query(lt=2**31, description="Id of the wave before which the page begins.")
@@ -82,7 +82,7 @@ def wave_routes(gateway: Operators) -> APIRouter:
             return await wave_views.overview(session, actor.scope, before=before, limit=limit)
 
     @router.post("/waves", status_code=201, response_model=WaveRow)
-    async def start(
+    async def start_wave(
         wish: NewWave, request: Request, actor: Asking, key: IdempotencyKey = None
     ) -> Response:
         """Start a wave; its canary is ordered at once. If one host cannot be in it, none is."""
@@ -94,7 +94,7 @@ def wave_routes(gateway: Operators) -> APIRouter:
         return await once(gateway, request, actor, key, work, 201)
 
     @router.get("/waves/{name}")
-    async def one(
+    async def get_wave(
         name: str,
         actor: Asking,
         after: _After = -1,
@@ -105,7 +105,7 @@ def wave_routes(gateway: Operators) -> APIRouter:
             return await wave_views.detail(session, actor.scope, name, after=after, limit=limit)
 
     @router.post("/waves/{name}/pause", response_model=WaveRow)
-    async def pause(
+    async def pause_wave(
         name: str, request: Request, actor: Asking, key: IdempotencyKey = None
     ) -> Response:
         """Order no more hosts for now; those under way go on."""
@@ -117,7 +117,7 @@ def wave_routes(gateway: Operators) -> APIRouter:
         return await once(gateway, request, actor, key, work)
 
     @router.post("/waves/{name}/go-on", response_model=WaveRow)
-    async def go_on(
+    async def go_on_with_wave(
         name: str, request: Request, actor: Asking, key: IdempotencyKey = None
     ) -> Response:
         """Let a paused or stopped wave go on; after a stop the failures so far count no more."""
@@ -129,7 +129,7 @@ def wave_routes(gateway: Operators) -> APIRouter:
         return await once(gateway, request, actor, key, work)
 
     @router.post("/waves/{name}/cancel", response_model=WaveRow)
-    async def cancel(
+    async def cancel_wave(
         name: str, request: Request, actor: Asking, key: IdempotencyKey = None
     ) -> Response:
         """Let the hosts go that are not ordered yet; those under way go on."""

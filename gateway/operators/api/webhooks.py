@@ -125,14 +125,14 @@ def webhook_routes(gateway: Operators) -> APIRouter:
     router = APIRouter(tags=["webhooks"])
 
     @router.get("/webhooks")
-    async def listed(actor: Asking) -> list[WebhookRow]:
+    async def list_webhooks(actor: Asking) -> list[WebhookRow]:
         """All webhooks, by name."""
         acts_on_webhooks.require_admin(actor)
         async with gateway.transaction() as session:
             return [_row(one) for one in await webhooks.list_all(session)]
 
     @router.post("/webhooks", status_code=201)
-    async def add(wish: NewWebhook, actor: Asking) -> WebhookMade:
+    async def add_webhook(wish: NewWebhook, actor: Asking) -> WebhookMade:
         """Tell somebody of events from now on. The answer's secret is never shown again.
 
         An `Idempotency-Key` is of no use here, for a secret is not kept to be answered again.
@@ -151,7 +151,7 @@ def webhook_routes(gateway: Operators) -> APIRouter:
             return WebhookMade(_row(made), secret)
 
     @router.get("/webhooks/{name:path}/deliveries")
-    async def sent(
+    async def list_deliveries(
         name: str, actor: Asking, limit: Annotated[int, Query(ge=1, le=1000)] = 100
     ) -> list[DeliveryRow]:
         """What a webhook was sent and is owed, the newest first."""
@@ -170,7 +170,7 @@ def webhook_routes(gateway: Operators) -> APIRouter:
         return SentAgain(count)
 
     @router.patch("/webhooks/{name:path}")
-    async def change(name: str, wish: WebhookChange, actor: Asking) -> WebhookRow:
+    async def change_webhook(name: str, wish: WebhookChange, actor: Asking) -> WebhookRow:
         """Tell a webhook again, or nothing more for now."""
         async with gateway.transaction() as session:
             changed = await acts_on_webhooks.set_enabled(
@@ -179,7 +179,7 @@ def webhook_routes(gateway: Operators) -> APIRouter:
             return _row(changed)
 
     @router.delete("/webhooks/{name:path}", status_code=204)
-    async def remove(name: str, actor: Asking) -> None:
+    async def remove_webhook(name: str, actor: Asking) -> None:
         """Forget a webhook, and what it is owed."""
         async with gateway.transaction() as session:
             await acts_on_webhooks.remove(session, actor, name, at=gateway.clock())

@@ -14,9 +14,10 @@ from gateway.operators.console.pages import fragment
 from gateway.operators.context import Operators
 from inventory import fleet, wave_views
 from inventory.fleet import Counts
+from inventory.life import HostState
 from inventory.rights import Actor
 from inventory.scope import Scope
-from inventory.wave_rows import WaveDetail, WaveRow
+from inventory.wave_rows import WaveDetail
 
 __all__ = ["Board"]
 
@@ -50,8 +51,11 @@ class Board:
         self._gateway = gateway
         self._slots: dict[Hashable, _Slot] = {}
         self._making = asyncio.Lock()
+        """Held by whoever makes something: one at a time, so that all pages together hold one
+        connection, and hosts that call are never behind more than one."""
         self._told = -1
         self._rows: dict[tuple[Scope, int], str] = {}
+        self._drawn: dict[tuple[Scope, HostState | None, bool], tuple[Counts, str]] = {}
 
     async def rows(self, scope: Scope, hosts: Collection[int]) -> list[str]:
         """Rows of the fleet as pieces of a page; those that are not within a scope are left out."""
@@ -65,12 +69,13 @@ class Board:
                     self._rows[scope, row.id] = fragment("fleet_row.html.j2", row=row)
             return [made for one in hosts if (made := self._rows.get((scope, one)))]
 
-    async def waves(self, scope: Scope) -> list[WaveRow]:
-        """The waves that have not ended."""
+    async def waves(self, scope: Scope) -> str:
+        """The waves that have not ended, as a piece of the fleet's page."""
 
-        async def make() -> list[WaveRow]:
+        async def make() -> str:
             async with self._gateway.transaction() as session:
-                return await wave_views.unfinished(session, scope)
+                waves = await wave_views.unfinished(session, scope)
+            return fragment("waves_glance.html.j2", waves=waves)
 
         return await self._shared(("waves", scope), make, rest=_REST_SECONDS)
 
@@ -100,6 +105,16 @@ class Board:
                 return await fleet.counts(session, scope)
 
         return await self._shared(("counts", scope), make, rest=_REST_SECONDS)
+
+    async def counts_piece(self, scope: Scope, state: HostState | None, trouble: bool) -> str:
+        """Counts as a piece of a page that shows only a state, or only hosts in trouble."""
+        made = await self.counts(scope)
+        known, text = self._drawn.get((scope, state, trouble), (None, ""))
+        if known != made:
+            wanted = {"state": state or "", "trouble": trouble}
+            text = fragment("counts.html.j2", counts=made, states=list(HostState), wanted=wanted)
+            self._drawn[scope, state, trouble] = (made, text)
+        return text
 
     async def host(self, actor: Actor, host: int) -> list[str]:
         """The pieces of a host's page.
@@ -141,8 +156,9 @@ class Board:
         async with slot.making:
             if slot.told != hub.told:
                 # As of before it is asked: what changes meanwhile is told, and asked for, again.
-                told, at = hub.told, clock()
-                slot.made = await make()
+                async with self._making:
+                    told, at = hub.told, clock()
+                    slot.made = await make()
                 slot.told, slot.at = told, at
             made: Made = slot.made
             return made

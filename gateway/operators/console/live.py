@@ -1,7 +1,7 @@
 """What keeps open pages as things are: pieces of them, made anew when something changes.
 
 A page says which hosts it shows. One stream a page, one question to the database for all that it
-shows, and nothing at all while nothing changes.
+shows, and nothing at all while nothing changes. Hosts come first: pages are made one at a time.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from starlette.responses import Response
 
 from gateway.live import EVERYTHING, Changes
 from gateway.operators.console.board import Board
-from gateway.operators.console.pages import FORM, fragment
+from gateway.operators.console.pages import FORM
+from gateway.operators.console.watch import LOOK_SECONDS, Watch
 from gateway.operators.console.waves import A_PAGE, wave_pieces
 from gateway.operators.context import Operators
-from gateway.operators.sessions import Signed, SignedIn, SignInFirst, form_value, signed_in
+from gateway.operators.sessions import Signed, SignedIn, SignInFirst, form_value
 from gateway.sse import Message, sse
 from inventory.database import DATABASE_ERRORS
 from inventory.errors import UnknownHost, UnknownWave
@@ -29,10 +30,10 @@ __all__ = ["live_routes"]
 
 _log = logging.getLogger(__name__)
 
-_WAIT_SECONDS = 10.0
-"""Between two looks whether whoever has signed in still is."""
 _REST_SECONDS = 0.3
 """Between two deliveries to a page: nobody reads faster."""
+_DELIVERIES_A_SECOND = 200
+"""To all pages together, about; where many are open, each rests for longer."""
 _MOST_SHOWN = 200
 Pieces = Callable[[SignedIn, Changes], AsyncIterator[str]]
 
@@ -41,6 +42,7 @@ def live_routes(gateway: Operators) -> APIRouter:
     """``/live/…``: streams of pieces, each of which takes the place of the one with its id."""
     router = APIRouter()
     board = Board(gateway)
+    watch = Watch()
 
     @router.get("/live/fleet")
     async def of_fleet(
@@ -51,19 +53,24 @@ def live_routes(gateway: Operators) -> APIRouter:
         trouble: bool = False,
     ) -> Response:
         shown = frozenset(host or ())
-        wanted = {"state": state, "trouble": trouble}
+        only = HostState(state) if state in set(HostState) else None
+        sent: set[str] = set()
 
         async def pieces(asks: SignedIn, changes: Changes) -> AsyncIterator[str]:
+            nonlocal sent
             scope = asks.actor.scope
             touched = shown if changes.everything else shown & changes.hosts
             for one in await board.rows(scope, sorted(touched)):
                 yield one
-            counts = await board.counts(scope)
-            states = list(HostState)
-            yield fragment("counts.html.j2", counts=counts, states=states, wanted=wanted)
-            yield fragment("waves_glance.html.j2", waves=await board.waves(scope))
+            all_together = {
+                await board.counts_piece(scope, only, trouble),
+                await board.waves(scope),
+            }
+            for one in all_together - sent:
+                yield one
+            sent = all_together
 
-        return sse(gateway.hub, _follow(gateway, request, who, pieces, None))
+        return sse(gateway.hub, _follow(gateway, watch, request, who, pieces, None))
 
     @router.get("/live/hosts/{host}")
     async def of_host(request: Request, host: int, who: Signed) -> Response:
@@ -74,7 +81,7 @@ def live_routes(gateway: Operators) -> APIRouter:
             except UnknownHost:
                 raise SignInFirst("/") from None
 
-        return sse(gateway.hub, _follow(gateway, request, who, pieces, frozenset({host})))
+        return sse(gateway.hub, _follow(gateway, watch, request, who, pieces, frozenset({host})))
 
     @router.get("/live/waves/{name}")
     async def of_wave(
@@ -88,14 +95,14 @@ def live_routes(gateway: Operators) -> APIRouter:
             for one in wave_pieces(asks, detail):
                 yield one
 
-        return sse(gateway.hub, _follow(gateway, request, who, pieces, None))
+        return sse(gateway.hub, _follow(gateway, watch, request, who, pieces, None))
 
     @router.get("/live/held")
     async def of_held(request: Request, who: Signed) -> Response:
         async def pieces(asks: SignedIn, _: Changes) -> AsyncIterator[str]:
             yield _own(await board.held(asks.actor), asks)
 
-        return sse(gateway.hub, _follow(gateway, request, who, pieces, None))
+        return sse(gateway.hub, _follow(gateway, watch, request, who, pieces, None))
 
     @router.get("/live/discovered")
     async def of_discovered(
@@ -107,7 +114,7 @@ def live_routes(gateway: Operators) -> APIRouter:
         async def pieces(asks: SignedIn, _: Changes) -> AsyncIterator[str]:
             yield _own(await board.discovered(asks.actor, text, after), asks)
 
-        return sse(gateway.hub, _follow(gateway, request, who, pieces, None))
+        return sse(gateway.hub, _follow(gateway, watch, request, who, pieces, None))
 
     return router
 
@@ -119,6 +126,7 @@ def _own(piece: str, who: SignedIn) -> str:
 
 async def _follow(
     gateway: Operators,
+    watch: Watch,
     request: Request,
     who: SignedIn,
     pieces: Pieces,
@@ -128,21 +136,21 @@ async def _follow(
 
     Args:
         gateway: whose hub tells what changes.
+        watch: says who is signed in.
         request: of the open page.
         who: has signed in there; asked again now and then.
         pieces: makes them.
         hosts: only changes of these count; None: of all.
     """
     clock = asyncio.get_running_loop().time
-    asked = clock()
     with gateway.hub.subscribe(hosts) as changes:
         # What has changed between the page and this stream, nobody has told.
         told = EVERYTHING
         while not changes.closed:
+            began = clock()
             try:
-                if clock() - asked > _WAIT_SECONDS:
-                    # Rights may have been taken away since.
-                    who, asked = await signed_in(request), clock()
+                # Rights may have been taken away since.
+                who = await watch.look(request, who)
                 if told:
                     async for one in pieces(who, told):
                         yield Message(one, event="piece")
@@ -153,5 +161,6 @@ async def _follow(
                 _log.warning("an open page waits for the database: %r", error)
                 await asyncio.sleep(1)
                 continue
-            await asyncio.sleep(_REST_SECONDS)
-            told = await changes.next(_WAIT_SECONDS)
+            rest = max(_REST_SECONDS, gateway.hub.streams / _DELIVERIES_A_SECOND)
+            await asyncio.sleep(max(0, began + rest - clock()))
+            told = await changes.next(LOOK_SECONDS)

@@ -77,9 +77,11 @@ function put(html) {
       continue;
     }
     waiting.delete(one.id);
+    // What comes first tells of no change: the page has it already.
+    const again = came.has(one.id);
     came.set(one.id, html);
     tellTimes(one);
-    one.classList.add("changed");
+    if (again) one.classList.add("changed");
     const focused = carry(old, one);
     old.replaceWith(one);
     focused?.focus({ preventScroll: true });
