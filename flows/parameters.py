@@ -8,13 +8,19 @@ from typing import Annotated
 from pydantic import Field
 
 __all__ = [
+    "Canary",
     "Days",
+    "Growth",
     "HostGroupName",
+    "HostLimit",
     "HostName",
     "HostNames",
     "OneHostName",
     "PlannedHosts",
+    "Share",
     "SomeNames",
+    "WaveGroup",
+    "WaveName",
 ]
 
 # Short, because it is part of the sentence by which Prefect refuses a name.
@@ -42,3 +48,21 @@ SomeNames = Annotated[
 """May be none."""
 
 Days = Annotated[int, Field(ge=1, le=36500)]
+
+WaveName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)]
+"""Name of a wave."""
+
+WaveGroup = Annotated[str, Field(pattern=r"^\S(.*\S)?$", max_length=63)]
+"""Name of a host group, not left empty."""
+
+Canary = Annotated[int, Field(ge=1, lt=2**31)]
+"""Hosts of a first batch."""
+
+Growth = Annotated[float, Field(ge=1)]
+"""How many times as large as the one before a batch is."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A part of a whole."""
+
+HostLimit = Annotated[int, Field(ge=0, lt=2**31)]
+"""At most so many hosts; 0 is no limit."""

@@ -5,6 +5,15 @@ from __future__ import annotations
 from prefect import flow
 from prefect.artifacts import acreate_table_artifact
 
+from flows.parameters import (
+    Canary,
+    Growth,
+    HostLimit,
+    HostNames,
+    Share,
+    WaveGroup,
+    WaveName,
+)
 from flows.travel import IN_PREFECT
 from inventory.models import Door, Role
 from inventory.rights import Actor
@@ -14,18 +23,18 @@ from tasks.waves import start_wave
 __all__ = ["wave"]
 
 
-@flow(name="wave", retries=0, persist_result=False)
+@flow(name="wave", flow_run_name="wave · {name}", retries=0, persist_result=False)
 async def wave(
-    name: str,
-    host_group: str,
-    hosts: list[str],
-    canary: int = 1,
-    growth: float = 2.0,
-    largest: int = 0,
-    failure_share: float = 0.1,
-    per_subnet: int = 0,
-    per_boot_server: int = 0,
-    per_pulp: int = 0,
+    name: WaveName,
+    host_group: WaveGroup,
+    hosts: HostNames,
+    canary: Canary = 1,
+    growth: Growth = 2.0,
+    largest: HostLimit = 0,
+    failure_share: Share = 0.1,
+    per_subnet: HostLimit = 0,
+    per_boot_server: HostLimit = 0,
+    per_pulp: HostLimit = 0,
     rebuild: bool = False,
 ) -> None:
     """Provision many hosts: a canary first, then batches that grow, stopped when too many fail.

@@ -42,7 +42,8 @@ def test_each_field_is_described_in_its_place(name: str) -> None:
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_what_a_flow_does_not_know_is_refused(name: str) -> None:
-    assert "'host_gruop'" in said_of(name, {"hosts": ["web01"], "host_gruop": "web"})
+    least = {"name": "spring", "host_group": "web"} if name == "wave" else {}
+    assert "'host_gruop'" in said_of(name, {**least, "hosts": ["web01"], "host_gruop": "web"})
 
 
 @pytest.mark.parametrize("name", OF_HOSTS)
@@ -88,7 +89,24 @@ def test_a_wrong_value_is_refused_with_its_field(
     assert f"Validation failed for field '{field}'. Failure reason:" in said_of(name, given)
 
 
-@pytest.mark.parametrize("name", [one for one in FLOWS if one not in OF_HOSTS])
+def test_a_wave_is_asked_for_with_name_group_and_hosts() -> None:
+    least = {"name": "spring", "host_group": "web", "hosts": ["web01"]}
+    assert said_of("wave", least) == ""
+    for one in least:
+        missing = {field: value for field, value in least.items() if field != one}
+        assert f"'{one}' is a required property" in said_of("wave", missing)
+    for field, value in (
+        ("name", "Spring"),
+        ("host_group", ""),
+        ("canary", 0),
+        ("growth", 0.5),
+        ("failure_share", 1.1),
+        ("per_pulp", -1),
+    ):
+        assert f"for field '{field}'" in said_of("wave", {**least, field: value})
+
+
+@pytest.mark.parametrize("name", [one for one in FLOWS if one not in (*OF_HOSTS, "wave")])
 def test_what_may_be_left_empty_may(name: str) -> None:
     fields = form(FLOWS[name])["properties"]
     assert said_of(name, {}) == ""
