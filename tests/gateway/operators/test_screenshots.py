@@ -9,15 +9,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlmodel import col, select
 
-from inventory import acts, builds, rule_book, steps
+from inventory import acts, acts_on_waves, builds, rule_book, steps, wave_advance
 from inventory.arrows import Evidence
 from inventory.hosts import discover, move
+from inventory.life import HostState
 from inventory.models import Build, Door, Host, Role
 from inventory.rights import Actor
 from inventory.rule_draft import read_draft
+from inventory.wave_draft import Draft
+from tests.gateway.operators.browser import Window
 from tests.gateway.operators.conftest import Office
 from tests.gateway.operators.test_browser import opened
+from tests.inventory.test_waves import arrive
 from tests.inventory.world import WAY, later, seen
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
@@ -43,6 +48,7 @@ PICTURES = {
     "held": ("/held", "light", (1280, 640)),
     "discovered": ("/discovered", "light", (1280, 640)),
     "rules": ("/rules", "light", (1280, 640)),
+    "wave": ("/waves/spring", "light", (1280, 800)),
 }
 
 
@@ -93,6 +99,36 @@ async def _travel(office: Office, found_as: str, number: int) -> None:
             await builds.hold(session, build, step=step, reason=reason, advice=advice, at=at)
 
 
+async def _wave(office: Office) -> None:
+    """The hosts that wait come into a wave: the canary has arrived, the next batch is under way."""
+    database = office.database
+    async with database.sessions.begin() as session:
+        found = await session.exec(
+            select(Host.name).where(col(Host.state) == HostState.DISCOVERED).order_by(col(Host.id))
+        )
+        hosts = tuple(found)
+        draft = Draft("spring", "web", hosts, canary=1, growth=2)
+        await acts_on_waves.start(session, ADA, draft, at=later(1000))
+    for minutes in (0, 1):
+        async with database.sessions.begin() as session:
+            await wave_advance.advance(session, later(1000 + minutes))
+        if not minutes:
+            await arrive(database, f"{hosts[0]}.example.org")
+
+
+async def _take(window: Window, url: str, name: str, to: Path) -> None:
+    path, scheme, (width, height) = PICTURES[name]
+    await window.page.set_viewport_size({"width": width, "height": height})
+    await window.page.emulate_media(
+        color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce"
+    )
+    await window.page.goto(f"{url}{path}")
+    await window.page.get_by_role("heading", level=1).wait_for()
+    await window.page.screenshot(path=to / f"{name}.png")
+    size = (to / f"{name}.png").stat().st_size
+    assert 5_000 < size < MOST_BYTES, name
+
+
 async def test_pictures_of_the_console(
     office: Office, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -100,16 +136,10 @@ async def test_pictures_of_the_console(
     to = KEPT if request.config.getoption("--screenshots") else tmp_path
     async with opened(office, timezone_id="UTC", locale="en-GB") as (window, url):
         await window.page.clock.set_fixed_time(office.now())
-        for name, (path, scheme, (width, height)) in PICTURES.items():
-            await window.page.set_viewport_size({"width": width, "height": height})
-            await window.page.emulate_media(
-                color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce"
-            )
-            await window.page.goto(f"{url}{path}")
-            await window.page.get_by_role("heading", level=1).wait_for()
-            await window.page.screenshot(path=to / f"{name}.png")
-            size = (to / f"{name}.png").stat().st_size
-            assert 5_000 < size < MOST_BYTES, name
+        for name in PICTURES:
+            if name == "wave":
+                await _wave(office)
+            await _take(window, url, name, to)
         assert window.complaints == []
     async with office.database.sessions() as session:
         assert (await session.get_one(Host, 4)).name == MIDWAY
