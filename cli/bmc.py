@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.inventory import with_inventory
+from cli.output import Json, tell
 
 if TYPE_CHECKING:
     from integrations.power import Power
@@ -57,13 +58,13 @@ def credentials(
 
 
 @app.command()
-def state(name: Name) -> None:
+def state(name: Name, as_json: Json = False) -> None:
     """Say whether a machine has power."""
-    typer.echo(_switch(name, lambda power: power.state()))
+    _tell(name, _switch(name, lambda power: power.state()), as_json=as_json)
 
 
 @app.command()
-def on(name: Name) -> None:
+def on(name: Name, as_json: Json = False) -> None:
     """Switch a machine on, as arrow 1 has it; it boots the network next."""
 
     async def switch(power: Power) -> str:
@@ -77,18 +78,22 @@ def on(name: Name) -> None:
         await power.on()
         return await power.state()
 
-    typer.echo(_switch(name, switch))
+    _tell(name, _switch(name, switch), as_json=as_json)
 
 
 @app.command()
-def off(name: Name) -> None:
+def off(name: Name, as_json: Json = False) -> None:
     """Switch a machine off hard."""
 
     async def switch(power: Power) -> str:
         await power.off()
         return await power.state()
 
-    typer.echo(_switch(name, switch))
+    _tell(name, _switch(name, switch), as_json=as_json)
+
+
+def _tell(name: str, state: str, *, as_json: bool) -> None:
+    tell(state, {"name": name, "power": state}, as_json=as_json)
 
 
 def _switch(name: str, act: Callable[[Power], Awaitable[str]]) -> str:

@@ -12,13 +12,14 @@ from cli.actor import at_the_command_line
 from cli.completion import group_names, host_names
 from cli.exits import Exit
 from cli.inventory import with_inventory
-from cli.output import Json, moment, print_json, print_table, table
+from cli.output import Json, moment, print_json, print_table, table, tell
 
 if TYPE_CHECKING:
     from inventory.database import AsyncSession
     from inventory.fleet import FleetRow
     from inventory.hardware import HardwareRow
-    from inventory.models import ProfileChange
+    from inventory.life import HostState
+    from inventory.models import Host, ProfileChange
     from inventory.overview import ArrowRow, EffectRow
     from inventory.profiles import ProfileRow
     from inventory.repositories import RepositoryRow
@@ -57,6 +58,14 @@ class _Came:
     content_type: str
     removed: list[str]
     added: list[str]
+
+
+@dataclass(frozen=True)
+class _Acted:
+    """Where a host is now that something was asked of it."""
+
+    name: str
+    state: HostState
 
 
 @app.command("list")
@@ -194,17 +203,21 @@ def provision(
         str, typer.Option("--group", help="Host group that it becomes.", autocompletion=group_names)
     ],
     as_name: Annotated[str | None, typer.Option("--name", help="Name that it gets.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Provision a host: its run starts at once."""
     from inventory import acts
     from inventory.models import now
 
-    async def order(session: AsyncSession) -> None:
+    async def order(session: AsyncSession) -> _Acted:
         who = at_the_command_line()
-        await acts.provision(session, who, name, group, as_name=as_name or "", at=now())
+        return _acted(
+            await acts.provision(session, who, name, group, as_name=as_name or "", at=now())
+        )
 
-    with_inventory(order)
-    typer.echo(f"{name} is on its way; see: rackrise hosts show {as_name or name}")
+    done = with_inventory(order)
+    sentence = f"{name} is on its way; see: rackrise hosts show {done.name}"
+    tell(sentence, done, as_json=as_json)
 
 
 @app.command()
@@ -221,16 +234,18 @@ def rebuild(
             "--group", help="Host group that it becomes; else its own.", autocompletion=group_names
         ),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Install a host anew, under its name and address: what is on its disk is lost."""
     from inventory import acts
     from inventory.models import now
 
-    async def order(session: AsyncSession) -> None:
-        await acts.rebuild(session, at_the_command_line(), name, group=group or "", at=now())
+    async def order(session: AsyncSession) -> _Acted:
+        who = at_the_command_line()
+        return _acted(await acts.rebuild(session, who, name, group=group or "", at=now()))
 
-    with_inventory(order)
-    typer.echo(f"{name} is built anew; see: rackrise hosts show {name}")
+    done = with_inventory(order)
+    tell(f"{name} is built anew; see: rackrise hosts show {done.name}", done, as_json=as_json)
 
 
 @app.command()
@@ -240,22 +255,24 @@ def cancel(
         typer.Argument(help="Full name of a host that is being built.", autocompletion=host_names),
     ],
     why: Annotated[str, typer.Option(help="Kept beside who asked.")] = "",
+    as_json: Json = False,
 ) -> None:
     """Give a host's build up, and undo what it has changed outside."""
     from inventory import acts
     from inventory.models import now
 
-    async def order(session: AsyncSession) -> None:
-        await acts.cancel(session, at_the_command_line(), name, why=why, at=now())
+    async def order(session: AsyncSession) -> _Acted:
+        return _acted(await acts.cancel(session, at_the_command_line(), name, why=why, at=now()))
 
-    with_inventory(order)
-    typer.echo(f"{name} is given up; what is undone: rackrise hosts show {name}")
+    sentence = f"{name} is given up; what is undone: rackrise hosts show {name}"
+    tell(sentence, with_inventory(order), as_json=as_json)
 
 
 @app.command()
 def decommission(
     name: Annotated[str, typer.Argument(help="Full name of a host.", autocompletion=host_names)],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Let a host go for good: its address, names, boot files, certificate and consumer.
 
@@ -267,11 +284,11 @@ def decommission(
     if not yes:
         typer.confirm(f"Remove all that there is of {name} outside?", abort=True)
 
-    async def order(session: AsyncSession) -> None:
-        await acts.decommission(session, at_the_command_line(), name, at=now())
+    async def order(session: AsyncSession) -> _Acted:
+        return _acted(await acts.decommission(session, at_the_command_line(), name, at=now()))
 
-    with_inventory(order)
-    typer.echo(f"{name} leaves; what is undone: rackrise hosts show {name}")
+    sentence = f"{name} leaves; what is undone: rackrise hosts show {name}"
+    tell(sentence, with_inventory(order), as_json=as_json)
 
 
 @app.command()
@@ -295,6 +312,7 @@ def retry(
     everyone: Annotated[
         bool, typer.Option("--all", help="Also where they are held for different reasons.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Let held hosts go on at their unfinished step."""
     from inventory import acts, retries
@@ -311,13 +329,20 @@ def retry(
         return await acts.retry(session, at_the_command_line(), chosen, at=now())
 
     told = with_inventory(order)
-    for name, phase in told.goes.items():
-        waits = "is waited for anew: start the machine again if it stands still"
-        typer.echo(f"{name} {waits if phase is None else f'goes on with {phase}'}")
-    for why in told.refused.values():
-        typer.echo(why, err=True)
+    if as_json:
+        print_json(told)
+    else:
+        for name, phase in told.goes.items():
+            waits = "is waited for anew: start the machine again if it stands still"
+            typer.echo(f"{name} {waits if phase is None else f'goes on with {phase}'}")
+        for why in told.refused.values():
+            typer.echo(why, err=True)
     if told.refused:
         raise typer.Exit(Exit.REFUSED)
+
+
+def _acted(host: Host) -> _Acted:
+    return _Acted(host.name, host.state)
 
 
 def _same_reason(found: list[Held], step: int, *, everyone: bool) -> list[str]:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["Json", "moment", "print_json", "print_table", "table"]
+__all__ = ["Json", "moment", "print_json", "print_table", "table", "tell"]
 
 _PIPE_COLUMNS = 400
 
@@ -39,6 +39,14 @@ def print_json(value: object) -> None:
     from pydantic import TypeAdapter
 
     typer.echo(TypeAdapter(Any).dump_json(value, indent=2).decode())
+
+
+def tell(sentence: str, now: object, *, as_json: bool) -> None:
+    """Say what was done: a sentence to people, to programs the thing as it is now."""
+    if as_json:
+        print_json(now)
+    else:
+        typer.echo(sentence)
 
 
 def moment(at: datetime) -> str:

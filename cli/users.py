@@ -10,7 +10,7 @@ import typer
 
 from cli.actor import at_the_command_line
 from cli.inventory import with_inventory
-from cli.output import Json, moment, print_json, print_table, table
+from cli.output import Json, moment, print_json, print_table, table, tell
 
 if TYPE_CHECKING:
     from inventory.database import AsyncSession
@@ -58,6 +58,7 @@ def add(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Let somebody sign in; without --password-stdin the password is made up and shown once."""
     from inventory import acts_on_people, people
@@ -72,9 +73,11 @@ def add(
         await acts_on_people.add(session, who, name, wanted, password=password, at=now())
 
     with_inventory(work)
-    typer.echo(f"{name} may sign in as {wanted.role}")
+    sentence, made = f"{name} may sign in as {wanted.role}", {"name": name, "role": wanted.role}
     if not password_stdin:
-        typer.echo(f"password, shown this once: {password}")
+        sentence += f"\npassword, shown this once: {password}"
+        made["password"] = password
+    tell(sentence, made, as_json=as_json)
 
 
 @app.command()
@@ -86,6 +89,7 @@ def change(
     disabled: Annotated[
         bool, typer.Option("--disabled", help="Believe nothing of them any more.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Say anew what somebody may do: role, limits, and whether they may sign in."""
     from inventory import acts_on_people
@@ -99,7 +103,8 @@ def change(
         await acts_on_people.change(session, who, name, wanted, disabled=disabled, at=now())
 
     with_inventory(work)
-    typer.echo(f"{name} {'may not sign in any more' if disabled else f'is {wanted.role} now'}")
+    sentence = f"{name} {'may not sign in any more' if disabled else f'is {wanted.role} now'}"
+    tell(sentence, {"name": name, "role": wanted.role, "disabled": disabled}, as_json=as_json)
 
 
 @app.command()
@@ -108,6 +113,7 @@ def password(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Give somebody another password; they are signed out everywhere."""
     from inventory import acts_on_people, people
@@ -119,7 +125,9 @@ def password(
         await acts_on_people.set_password(session, at_the_command_line(), name, new, at=now())
 
     with_inventory(work)
-    typer.echo(f"{name} has another password" if password_stdin else f"password: {new}")
+    made = {"name": name} if password_stdin else {"name": name, "password": new}
+    sentence = f"{name} has another password" if password_stdin else f"password: {new}"
+    tell(sentence, made, as_json=as_json)
 
 
 @app.command()
@@ -129,6 +137,7 @@ def token(
     role: RoleOption = "viewer",
     days: Annotated[int, typer.Option(help="Until it expires; 0: never.")] = 90,
     remove: Annotated[bool, typer.Option("--remove", help="Take it away instead.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Make a token by which a program speaks in somebody's name; it is shown once."""
     from inventory import acts_on_people
@@ -140,12 +149,14 @@ def token(
         who = at_the_command_line()
         if remove:
             await acts_on_people.remove_token(session, who, name, what_for, at=now())
-            return f"{what_for} opens nothing any more"
+            return ""
         return await acts_on_people.add_token(
             session, who, name, what_for, _role(role), lasts=lasts, at=now()
         )
 
-    typer.echo(with_inventory(work))
+    made = with_inventory(work)
+    now_so = {"name": what_for, "token": made} if made else {"removed": what_for}
+    tell(made or f"{what_for} opens nothing any more", now_so, as_json=as_json)
 
 
 def audit(

@@ -10,12 +10,11 @@ import typer
 
 from cli.actor import at_the_command_line
 from cli.inventory import with_inventory
-from cli.output import Json, moment, print_json, print_table, table
+from cli.output import Json, moment, print_json, print_table, table, tell
 
 if TYPE_CHECKING:
     from inventory.database import AsyncSession
-    from inventory.models import Wave
-    from inventory.wave_rows import WaveDetail, WavePage
+    from inventory.wave_rows import WaveDetail, WavePage, WaveRow
 
 __all__ = ["app"]
 
@@ -66,6 +65,7 @@ def start(
             "their disks is lost.",
         ),
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Start a wave; it goes on by itself. If one host cannot be in it, nothing is started."""
     from inventory import acts_on_waves
@@ -87,11 +87,12 @@ def start(
         rebuild=rebuild,
     )
 
-    async def work(session: AsyncSession) -> Wave:
-        return await acts_on_waves.start(session, at_the_command_line(), draft, at=now())
+    async def work(session: AsyncSession) -> WaveRow:
+        await acts_on_waves.start(session, at_the_command_line(), draft, at=now())
+        return await _row(session, name)
 
-    with_inventory(work)
-    typer.echo(f"{name} runs with {len(draft.hosts)} hosts; see: rackrise waves show {name}")
+    sentence = f"{name} runs with {len(draft.hosts)} hosts; see: rackrise waves show {name}"
+    tell(sentence, with_inventory(work), as_json=as_json)
 
 
 @app.command("list")
@@ -150,42 +151,49 @@ def show(name: Name, as_json: Json = False) -> None:
 
 
 @app.command()
-def pause(name: Name) -> None:
+def pause(name: Name, as_json: Json = False) -> None:
     """Order no more hosts for now; those under way go on."""
     from inventory import acts_on_waves
     from inventory.models import now
 
-    async def work(session: AsyncSession) -> Wave:
-        return await acts_on_waves.pause(session, at_the_command_line(), name, at=now())
+    async def work(session: AsyncSession) -> WaveRow:
+        await acts_on_waves.pause(session, at_the_command_line(), name, at=now())
+        return await _row(session, name)
 
-    with_inventory(work)
-    typer.echo(f"{name} is paused; hosts under way go on")
+    tell(f"{name} is paused; hosts under way go on", with_inventory(work), as_json=as_json)
 
 
 @app.command("go-on")
-def go_on(name: Name) -> None:
+def go_on(name: Name, as_json: Json = False) -> None:
     """Let a paused or stopped wave go on; after a stop the failures so far count no more."""
     from inventory import acts_on_waves
     from inventory.models import now
 
-    async def work(session: AsyncSession) -> Wave:
-        return await acts_on_waves.go_on(session, at_the_command_line(), name, at=now())
+    async def work(session: AsyncSession) -> WaveRow:
+        await acts_on_waves.go_on(session, at_the_command_line(), name, at=now())
+        return await _row(session, name)
 
-    with_inventory(work)
-    typer.echo(f"{name} goes on")
+    tell(f"{name} goes on", with_inventory(work), as_json=as_json)
 
 
 @app.command()
-def cancel(name: Name) -> None:
+def cancel(name: Name, as_json: Json = False) -> None:
     """Let the hosts go that are not ordered yet; those under way go on."""
     from inventory import acts_on_waves
     from inventory.models import now
 
-    async def work(session: AsyncSession) -> Wave:
-        return await acts_on_waves.cancel(session, at_the_command_line(), name, at=now())
+    async def work(session: AsyncSession) -> WaveRow:
+        await acts_on_waves.cancel(session, at_the_command_line(), name, at=now())
+        return await _row(session, name)
 
-    with_inventory(work)
-    typer.echo(f"{name} is cancelled; hosts under way go on")
+    tell(f"{name} is cancelled; hosts under way go on", with_inventory(work), as_json=as_json)
+
+
+async def _row(session: AsyncSession, name: str) -> WaveRow:
+    from inventory import wave_views
+    from inventory.scope import Scope
+
+    return (await wave_views.detail(session, Scope(), name, limit=1)).wave
 
 
 def _lines(path: Path) -> list[str]:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.inventory import with_inventory
-from cli.output import moment, print_table, table
+from cli.output import Json, moment, print_json, print_table, table, tell
 
 if TYPE_CHECKING:
     from inventory.database import AsyncSession
-    from inventory.models import Delivery, HostEvent, Webhook
+    from inventory.models import Delivery, HostEvent
+    from inventory.webhook_rows import WebhookRow
 
 __all__ = ["app"]
 
@@ -29,6 +30,7 @@ def add(
     kind: Annotated[list[str] | None, typer.Option(help="Only events of this kind.")] = None,
     site: Annotated[list[str] | None, typer.Option(help="Only of hosts of this site.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="Only of hosts of this group.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Tell somebody of events from now on. Its secret is made, and shown this once.
 
@@ -48,17 +50,22 @@ def add(
         return secret
 
     secret = with_inventory(work)
-    typer.echo(f"{name} is told from now on; its deliveries are signed with")
-    typer.echo(secret)
+    sentence = f"{name} is told from now on; its deliveries are signed with\n{secret}"
+    tell(sentence, {"name": name, "secret": secret}, as_json=as_json)
 
 
 @app.command("list")
-def list_all() -> None:
+def list_all(as_json: Json = False) -> None:
     """Show all webhooks."""
     from inventory import webhooks
+    from inventory.webhook_rows import webhook_row
 
+    found = with_inventory(webhooks.list_all)
+    if as_json:
+        print_json([webhook_row(one) for one in found])
+        return
     rows = table("Webhook", "URL", "Told of", "State")
-    for one in with_inventory(webhooks.list_all):
+    for one in found:
         limits = [*one.kinds, *one.sites, *one.host_groups]
         state = "enabled" if one.enabled else f"disabled: {one.disabled_why}"
         rows.add_row(one.name, one.url, ", ".join(limits) or "everything", state)
@@ -66,14 +73,18 @@ def list_all() -> None:
 
 
 @app.command()
-def show(name: Name) -> None:
+def show(name: Name, as_json: Json = False) -> None:
     """Show the last hundred deliveries of a webhook, and what became of them."""
     from inventory import deliveries
+    from inventory.webhook_rows import delivery_row
 
     async def work(session: AsyncSession) -> list[tuple[Delivery, HostEvent]]:
         return await deliveries.of_webhook(session, name)
 
     found = with_inventory(work)
+    if as_json:
+        print_json([delivery_row(one, event) for one, event in found])
+        return
     rows = table("Event", "Host", "At", "Attempts", "State", "Said")
     states: Counter[str] = Counter()
     for one, event in found:
@@ -87,22 +98,24 @@ def show(name: Name) -> None:
 
 
 @app.command()
-def enable(name: Name) -> None:
+def enable(name: Name, as_json: Json = False) -> None:
     """Tell a webhook again that was disabled."""
     from cli.actor import at_the_command_line
     from inventory import acts_on_webhooks
     from inventory.models import now
+    from inventory.webhook_rows import webhook_row
 
-    async def work(session: AsyncSession) -> Webhook:
+    async def work(session: AsyncSession) -> WebhookRow:
         actor = at_the_command_line()
-        return await acts_on_webhooks.set_enabled(session, actor, name, True, at=now())
+        changed = await acts_on_webhooks.set_enabled(session, actor, name, True, at=now())
+        return webhook_row(changed)
 
-    with_inventory(work)
-    typer.echo(f"{name} is told from now on; for what was given up: rackrise webhooks redeliver")
+    sentence = f"{name} is told from now on; for what was given up: rackrise webhooks redeliver"
+    tell(sentence, with_inventory(work), as_json=as_json)
 
 
 @app.command()
-def redeliver(name: Name) -> None:
+def redeliver(name: Name, as_json: Json = False) -> None:
     """Send once more what was given up."""
     from cli.actor import at_the_command_line
     from inventory import acts_on_webhooks
@@ -111,11 +124,12 @@ def redeliver(name: Name) -> None:
     async def work(session: AsyncSession) -> int:
         return await acts_on_webhooks.redeliver(session, at_the_command_line(), name, at=now())
 
-    typer.echo(f"{with_inventory(work)} deliveries are tried once more")
+    again = with_inventory(work)
+    tell(f"{again} deliveries are tried once more", {"deliveries": again}, as_json=as_json)
 
 
 @app.command()
-def remove(name: Name) -> None:
+def remove(name: Name, as_json: Json = False) -> None:
     """Forget a webhook, and what it is owed."""
     from cli.actor import at_the_command_line
     from inventory import acts_on_webhooks
@@ -125,4 +139,4 @@ def remove(name: Name) -> None:
         await acts_on_webhooks.remove(session, at_the_command_line(), name, at=now())
 
     with_inventory(work)
-    typer.echo(f"{name} is told nothing more")
+    tell(f"{name} is told nothing more", {"removed": name}, as_json=as_json)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.operators.context import Operators
 from gateway.operators.sessions import Asking
 from inventory import acts_on_webhooks, deliveries, webhooks
-from inventory.models import Delivery, HostEvent, Webhook
+from inventory.webhook_rows import DeliveryRow, WebhookRow, delivery_row, webhook_row
 from inventory.webhooks import Wanted
 
 __all__ = ["webhook_routes"]
@@ -47,21 +46,6 @@ class Again(_Body):
 
 
 @dataclass(frozen=True)
-class WebhookRow:
-    """Somebody who is told; never with the secret."""
-
-    name: str
-    url: str
-    kinds: list[str]
-    sites: list[str]
-    host_groups: list[str]
-    enabled: bool
-    disabled_why: str
-    made_by: str
-    made_at: datetime
-
-
-@dataclass(frozen=True)
 class WebhookMade:
     """A new webhook, and what its deliveries are signed with, shown this once."""
 
@@ -70,54 +54,10 @@ class WebhookMade:
 
 
 @dataclass(frozen=True)
-class DeliveryRow:
-    """One event that a webhook is owed, or was."""
-
-    id: int
-    kind: str
-    host: str
-    at: datetime
-    attempts: int
-    delivered_at: datetime | None
-    next_at: datetime | None
-    """Null, and not delivered: it was given up."""
-    last_status: int | None
-    last_error: str
-
-
-@dataclass(frozen=True)
 class SentAgain:
     """How many deliveries are tried once more."""
 
     deliveries: int
-
-
-def _row(one: Webhook) -> WebhookRow:
-    return WebhookRow(
-        name=one.name,
-        url=one.url,
-        kinds=one.kinds,
-        sites=one.sites,
-        host_groups=one.host_groups,
-        enabled=one.enabled,
-        disabled_why=one.disabled_why,
-        made_by=one.made_by,
-        made_at=one.made_at,
-    )
-
-
-def _delivery(one: Delivery, event: HostEvent) -> DeliveryRow:
-    return DeliveryRow(
-        id=one.id,
-        kind=event.kind,
-        host=event.host,
-        at=event.at,
-        attempts=one.attempts,
-        delivered_at=one.delivered_at,
-        next_at=one.next_at,
-        last_status=one.last_status,
-        last_error=one.last_error,
-    )
 
 
 def webhook_routes(gateway: Operators) -> APIRouter:
@@ -129,7 +69,7 @@ def webhook_routes(gateway: Operators) -> APIRouter:
         """All webhooks, by name."""
         acts_on_webhooks.require_admin(actor)
         async with gateway.transaction() as session:
-            return [_row(one) for one in await webhooks.list_all(session)]
+            return [webhook_row(one) for one in await webhooks.list_all(session)]
 
     @router.post("/webhooks", status_code=201)
     async def add_webhook(wish: NewWebhook, actor: Asking) -> WebhookMade:
@@ -148,7 +88,7 @@ def webhook_routes(gateway: Operators) -> APIRouter:
                 key=key.get_secret_value() if key else "",
                 at=gateway.clock(),
             )
-            return WebhookMade(_row(made), secret)
+            return WebhookMade(webhook_row(made), secret)
 
     @router.get("/webhooks/{name:path}/deliveries")
     async def list_deliveries(
@@ -158,7 +98,7 @@ def webhook_routes(gateway: Operators) -> APIRouter:
         acts_on_webhooks.require_admin(actor)
         async with gateway.transaction() as session:
             found = await deliveries.of_webhook(session, name, limit=limit)
-            return [_delivery(one, event) for one, event in found]
+            return [delivery_row(one, event) for one, event in found]
 
     @router.post("/webhooks/{name:path}/redeliver", status_code=202)
     async def redeliver(name: str, wish: Again, actor: Asking) -> SentAgain:
@@ -176,7 +116,7 @@ def webhook_routes(gateway: Operators) -> APIRouter:
             changed = await acts_on_webhooks.set_enabled(
                 session, actor, name, wish.enabled, at=gateway.clock()
             )
-            return _row(changed)
+            return webhook_row(changed)
 
     @router.delete("/webhooks/{name:path}", status_code=204)
     async def remove_webhook(name: str, actor: Asking) -> None:
