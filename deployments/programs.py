@@ -142,8 +142,13 @@ class Programs:
         while True:
             code = await self._running[name].wait()
             _log.warning("%s ended with %s; it is started again", name, code)
-            await asyncio.sleep(RESTART_SECONDS)
-            self._running[name] = await self._spawn(name, command)
+            while True:
+                await asyncio.sleep(RESTART_SECONDS)
+                try:
+                    self._running[name] = await self._spawn(name, command)
+                    break
+                except OSError as error:
+                    _log.warning("%s cannot be started now: %s; it is tried again", name, error)
 
     async def _until(
         self, name: str, probe: Callable[[], Awaitable[bool]], deadline: float

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from inventory import audit, rights, rule_book, rule_trials
-from inventory.database import AsyncSession
+from inventory.database import CHANNEL_CHANGES, AsyncSession, notify
 from inventory.errors import Forbidden
 from inventory.models import Role
 from inventory.rights import Actor
@@ -51,6 +51,7 @@ async def add(session: AsyncSession, actor: Actor, draft: RuleDraft, *, at: date
     _require(actor, draft.host_group)
     made = await rule_book.create(session, draft)
     await audit.record(session, actor, "add", f"rule {made.draft.name}", after=_values(made), at=at)
+    await _tell(session)
     return made
 
 
@@ -73,6 +74,7 @@ async def change(
     await audit.record(
         session, actor, "change", about, before=before, after=_values(changed), at=at
     )
+    await _tell(session)
     return changed
 
 
@@ -86,7 +88,13 @@ async def remove(session: AsyncSession, actor: Actor, name: str, *, at: datetime
     _require(actor, was.draft.host_group)
     freed = await rule_book.delete(session, name)
     await audit.record(session, actor, "remove", f"rule {name}", before=_values(was), at=at)
+    await _tell(session)
     return freed
+
+
+async def _tell(session: AsyncSession) -> None:
+    # No host has changed, and open pages say which rule takes one.
+    await notify(session, CHANNEL_CHANGES, "*")
 
 
 async def try_draft(

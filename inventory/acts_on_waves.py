@@ -20,7 +20,8 @@ from inventory.database import CHANNEL_CALLBACKS, CHANNEL_CHANGES, AsyncSession,
 from inventory.errors import UnknownWave, WaveExists, WrongTime
 from inventory.models import Role, Wave, WaveHost, WaveOutcome, WaveState
 from inventory.rights import Actor
-from inventory.wave_admission import Standing, admit
+from inventory.standing import Standing
+from inventory.wave_admission import admit
 from inventory.wave_advance import let_go
 from inventory.wave_draft import Draft, require_sound
 from inventory.wave_outcomes import settle

@@ -7,6 +7,7 @@
     ├── AddressTaken       another interface has this address
     ├── BuildOpen          the host has an open build
     ├── NotReady           the host is at a point of its life that does not allow this
+    │   └── StillRuns      its run has not let go of it yet
     ├── UnknownBmc         the site file names no such BMC
     ├── UnknownGroup       there is no host group of this name
     ├── UnknownHost        there is no host of this name
@@ -54,6 +55,7 @@ __all__ = [
     "OfSiteFile",
     "RuleExists",
     "RuleFailed",
+    "StillRuns",
     "UnfitHosts",
     "UnknownBmc",
     "UnknownGroup",
@@ -130,6 +132,14 @@ class NotReady(InventoryError):
         self.host = host
         self.state = state
         super().__init__(f"the host {host} is {state}; {need}")
+
+
+class StillRuns(NotReady):
+    """The run that a host travelled in has not let go of it yet: seconds later it has."""
+
+    def __init__(self, host: str, state: str) -> None:
+        need = "the run that it travelled in has not let go of it yet: try again in a few seconds"
+        super().__init__(host, state, need)
 
 
 class NotAdmitted(InventoryError):

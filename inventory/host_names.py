@@ -21,6 +21,8 @@ def require_full_name(text: str) -> str:
     """
     name = text.strip().lower().removesuffix(".")
     labels = name.split(".")
-    if len(labels) < 2 or len(name) > _LONGEST or not all(map(LABEL.fullmatch, labels)):
+    # Programs that read a name whose end is a number take it for an address.
+    wrong = len(labels) < 2 or len(name) > _LONGEST or labels[-1].isdigit()
+    if wrong or not all(map(LABEL.fullmatch, labels)):
         raise BadName(text)
     return name

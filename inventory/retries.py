@@ -14,7 +14,7 @@ from inventory import builds, callbacks, claims, hosts, steps
 from inventory.allowed import Act, ready_build
 from inventory.arrows import PROFILED, Phase, arrow
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
-from inventory.errors import InventoryError, NotReady
+from inventory.errors import InventoryError, StillRuns
 from inventory.life import WAITS_FOR_HOST, HostState
 from inventory.models import Build, CallbackKind, Host, HostGroup, Interface
 from inventory.rights import in_scope
@@ -126,11 +126,10 @@ async def resume(session: AsyncSession, host: Host, build: Build, *, at: datetim
     """Put a held host back to where it was; one that we wait for gets its whole time again.
 
     Raises:
-        NotReady: its run has still to let go of it; nothing else could travel with it until then.
+        StillRuns: nothing else can travel with it until its run has let go of it.
     """
     if await claims.is_claimed(session, build.id):
-        need = "the run that it travelled in has not let go of it yet: try again in a few seconds"
-        raise NotReady(host.name, host.state, need)
+        raise StillRuns(host.name, host.state)
     await builds.resume(session, build, at)
     if build.host_group_id is not None and host.state in WAITS_FOR_HOST:
         group = await session.get_one(HostGroup, build.host_group_id)

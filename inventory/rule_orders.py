@@ -18,6 +18,7 @@ from inventory.errors import InventoryError, RuleFailed
 from inventory.life import HostState
 from inventory.machines import Machine, machine_of
 from inventory.models import Build, Claim, DiscoveryRule, Host, HostGroup, ProvisionWhen
+from inventory.standing import Standing, standings
 
 __all__ = ["Foreseen", "Outcome", "Verdict", "foresee", "give_back", "waiting_hosts", "weigh"]
 
@@ -68,6 +69,11 @@ async def weigh(
         build = await current_build(session, host.id)
         if build is not None and await is_claimed(session, build.id):
             return Verdict(host.name, Outcome.ELSEWHERE, words="its discovery is under way")
+    standing = (await standings(session, [host.id])).get(host.id, Standing())
+    if standing.operated:
+        # It started from the network once, or a rebuild was called off: its disk is as it was.
+        said = "it has a system, which no rule installs anew: provision it if that is meant"
+        return Verdict(host.name, Outcome.ELSEWHERE, words=said)
     came_as = host.name
     machine = await machine_of(session, host.id)
     rule = await rules.choose(session, host, machine)

@@ -8,52 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
-import sqlalchemy as sa
 from sqlmodel import col, select
 
 from inventory.allowed import Act, require_ready
 from inventory.database import AsyncSession
 from inventory.errors import BadWave, InventoryError, NotReady, UnfitHosts, UnknownHost
-from inventory.life import HostState
-from inventory.models import Build, BuildOutcome, Host, Wave, WaveHost
+from inventory.models import Build, Host, Wave, WaveHost
 from inventory.rights import Actor, in_scope
+from inventory.standing import Standing, standings
 
-__all__ = ["Standing", "admit", "require_fit", "standings"]
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How far a host has been built; if it is another later, somebody has built it meanwhile."""
-
-    generation: int = 0
-    """Of its newest build."""
-    operated: int = 0
-    """Of the newest build that went into operation since it last left for good; 0: it has no
-    system that is worth anything."""
-
-
-async def standings(session: AsyncSession, host_ids: Collection[int]) -> dict[int, Standing]:
-    """How far hosts have been built, by id."""
-
-    def newest(outcome: BuildOutcome) -> sa.ColumnElement[int]:
-        of_these = sa.func.max(col(Build.generation)).filter(col(Build.outcome) == outcome)
-        return sa.func.coalesce(of_these, 0)
-
-    found = await session.exec(
-        select(
-            Build.host_id,
-            sa.func.max(col(Build.generation)),
-            newest(BuildOutcome.IN_OPERATION),
-            newest(BuildOutcome.RETIRED),
-        )
-        .where(col(Build.host_id).in_(host_ids))
-        .group_by(col(Build.host_id))
-    )
-    return {
-        host: Standing(newest, good if good > gone else 0) for host, newest, good, gone in found
-    }
+__all__ = ["admit", "require_fit"]
 
 
 def require_fit(
@@ -62,6 +27,7 @@ def require_fit(
     standing: Standing,
     *,
     rebuild: bool,
+    group: int | None = None,
     admitted: Standing | None = None,
 ) -> None:
     """Refuse a host that a wave must leave alone.
@@ -71,13 +37,17 @@ def require_fit(
         build: its open build.
         standing: how far it has been built.
         rebuild: what has a system may be installed anew.
+        group: id of the host group that it is to become; asked for at its turn.
         admitted: how far it had been built when it came into the wave; None: it comes now.
 
     Raises:
         NotReady: says why.
     """
     require_ready(Act.PROVISION, host, build)
-    if host.state is HostState.DISCOVERED or not standing.operated:
+    if admitted is not None and standing.group_id not in (None, admitted.group_id, group):
+        need = "somebody has asked for another host group after it had come into the wave"
+        raise NotReady(host.name, host.state, need)
+    if not standing.operated:
         return
     if not rebuild:
         need = "it has a system, and a wave installs none anew unless a rebuild is asked for"

@@ -18,11 +18,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
 
 from inventory import builds, orders
-from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
-from inventory.errors import InventoryError
+from inventory.database import CHANNEL_CALLBACKS, CHANNEL_CHANGES, AsyncSession, notify
+from inventory.errors import InventoryError, StillRuns
 from inventory.life import ForbiddenTransition
 from inventory.models import Host, HostGroup, Wave, WaveHost, WaveOutcome, WaveState
-from inventory.wave_admission import Standing, require_fit, standings
+from inventory.standing import Standing, standings
+from inventory.wave_admission import require_fit
 from inventory.wave_outcomes import settle
 from inventory.wave_room import has_room
 
@@ -130,7 +131,9 @@ async def _tallies(session: AsyncSession, wave_ids: Collection[int]) -> dict[int
 async def _goes_on(session: AsyncSession, wave: Wave, tally: _Tally, at: datetime) -> bool:
     """Whether a wave orders hosts; ends it or stops it where it is to be."""
     if wave.state is WaveState.CANCELLED:
-        wave.ended_at = None if tally.under_way else at
+        if not tally.under_way:
+            wave.ended_at = at
+            await _tell(session)
         return False
     tried = tally.good + tally.failed
     if tally.failed and tally.failed / tried > wave.failure_share:
@@ -139,12 +142,19 @@ async def _goes_on(session: AsyncSession, wave: Wave, tally: _Tally, at: datetim
             f"{tally.failed} of {tried} hosts failed, and {wave.failure_share:.0%} may: "
             + await _reasons(session, wave, tally.failed)
         )
+        await _tell(session)
         return False
     if not tally.left:
         wave.state, wave.ended_at = WaveState.DONE, at
         await let_go(session, wave, at)
+        await _tell(session)
         return False
     return True
+
+
+async def _tell(session: AsyncSession) -> None:
+    # No host need have changed for it, and open pages show waves as well.
+    await notify(session, CHANNEL_CHANGES, "*")
 
 
 async def _reasons(session: AsyncSession, wave: Wave, count: int) -> str:
@@ -275,11 +285,19 @@ class _Round:
             async with self.session.begin_nested():
                 standing = (await standings(self.session, [host.id])).get(host.id, Standing())
                 open_ = await builds.current_build(self.session, host.id)
-                admitted = Standing(row.generation, row.operated)
-                require_fit(host, open_, standing, rebuild=wave.rebuild, admitted=admitted)
+                admitted = Standing(row.generation, row.operated, row.group_id)
+                require_fit(
+                    *(host, open_, standing),
+                    rebuild=wave.rebuild,
+                    group=group.id,
+                    admitted=admitted,
+                )
                 build = await orders.provision(
                     self.session, host, group, name=None, asked_by=f"wave {wave.name}", at=self.at
                 )
+        except StillRuns:
+            self.busy.add(row.host_id)
+            return False
         except (InventoryError, ForbiddenTransition) as error:
             row.outcome, row.reason = WaveOutcome.REFUSED, str(error)
             await self.session.flush()

@@ -26,6 +26,16 @@ def within(scope: Scope) -> sa.ColumnElement[bool]:
     if scope.host_groups:
         groups = select(HostGroup.id).where(col(HostGroup.name).in_(scope.host_groups))
         limits.append(col(Wave.host_group_id).in_(groups))
+        other = (
+            select(WaveHost.host_id)
+            .join(Host, col(Host.id) == col(WaveHost.host_id))
+            .where(
+                col(WaveHost.wave_id) == col(Wave.id),
+                # Those that have none yet are nobody's, and NULL is in no list.
+                col(Host.host_group_id).not_in(groups),
+            )
+        )
+        limits.append(~other.exists())
     if scope.sites:
         outside = (
             select(WaveHost.host_id)

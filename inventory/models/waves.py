@@ -91,6 +91,8 @@ class WaveHost(SQLModel, table=True):
     """Of the host's newest build when it came into the wave; 0: it had none."""
     operated: int = 0
     """Of its newest build that had gone into operation by then; 0: it had no system."""
+    group_id: int | None = Field(default=None, foreign_key="hostgroup.id")
+    """Of its open build when it came into the wave; None: it had none, or without a group."""
     batch: int | None = None
     """The batch that it is in, from 0, the canary; None: its turn has not come."""
     build_id: UUID | None = Field(default=None, foreign_key="build.id")

@@ -15,6 +15,7 @@ from inventory.models import AuditEntry, Build, Door, Host, HostGroup, Role, Sit
 from inventory.rights import Actor
 from inventory.scope import Scope
 from tests.conftest import Database
+from tests.inventory.test_waves import arrive
 from tests.inventory.world import discovered, later, make_group
 
 ADA = Actor("ada", Door.CONSOLE, Role.OPERATOR)
@@ -60,7 +61,7 @@ async def test_what_is_refused_leaves_no_entry(database: Database) -> None:
 
 @pytest.mark.parametrize(
     "called",
-    ["web 1", "a/b", "-web", "web_1", "www..org", "a" * 64, "x" * 250 + ".org", "wéb"],
+    ["web 1", "a/b", "-web", "web_1", "www..org", "a" * 64, "x" * 250 + ".org", "wéb", "10.0.0.5"],
 )
 async def test_no_host_is_called_what_dns_cannot_say(database: Database, called: str) -> None:
     await site(database)
@@ -77,6 +78,19 @@ async def test_a_name_is_taken_in_lower_case(database: Database) -> None:
     async with database.sessions.begin() as session:
         told = await acts.provision(session, ADA, host.name, "web", as_name="Web1", at=later(1))
         assert told.name == "web1.example.org"
+
+
+async def test_an_old_page_installs_nothing_over_what_is_in_operation(database: Database) -> None:
+    await site(database)
+    host, _ = await discovered(database.sessions)
+    async with database.sessions.begin() as session:
+        await acts.provision(session, ADA, host.name, "web", as_name="w1", at=later(1))
+    await arrive(database, "w1.example.org")
+    async with database.sessions.begin() as session:
+        with pytest.raises(NotReady, match="rebuild it"):
+            await acts.provision(session, ADA, "w1.example.org", "web", anew=False, at=later(2))
+        told = await acts.provision_all(session, ADA, ["w1.example.org"], "web", at=later(2))
+    assert told.selected == []
 
 
 async def every_act(database: Database, actor: Actor, name: str, at: datetime) -> list[str]:

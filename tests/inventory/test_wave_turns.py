@@ -7,10 +7,14 @@ import asyncio
 import pytest
 from sqlmodel import select
 
-from inventory import acts, builds, hosts, retries, wave_views
-from inventory.errors import UnfitHosts
+from inventory import acts, acts_on_waves, builds, hosts, retries, wave_views
+from inventory.errors import UnfitHosts, UnknownWave
 from inventory.life import Event, HostState
-from inventory.models import BuildOutcome, HostGroup, WaveState
+from inventory.models import BuildOutcome, Door, HostGroup, Role, WaveState
+from inventory.orders import group_named
+from inventory.rights import Actor
+from inventory.rule_orders import Outcome, weigh
+from inventory.scope import Scope
 from inventory.wave_draft import Draft
 from tests.conftest import Database
 from tests.inventory.test_waves import (
@@ -25,7 +29,7 @@ from tests.inventory.test_waves import (
     start,
     under_way,
 )
-from tests.inventory.world import later
+from tests.inventory.world import later, make_rule, seen
 
 
 async def ends(database: Database, name: str = "spring") -> list[str]:
@@ -88,6 +92,79 @@ async def test_what_has_a_system_is_built_anew_only_where_it_was_wished_for(
         again = await builds.current_build(session, host.id)
     assert again is not None
     assert (again.generation, host.state) == (3 if cancelled else 2, HostState.SELECTED)
+
+
+async def test_what_starts_from_the_network_keeps_the_system_that_it_has(
+    database: Database,
+) -> None:
+    names = await site(database, 1)
+    mine = await arrived(database, names[0])
+    async with database.sessions.begin() as session:
+        await acts.rebuild(session, ADA, mine, at=later(2))
+    async with database.sessions.begin() as session:
+        host = await acts.cancel(session, ADA, mine, at=later(2))
+        build = await builds.current_build(session, host.id)
+        assert build is not None
+        await hosts.move(session, host, Event.RECORDS_GONE, later(2))
+        await builds.close_build(session, build, BuildOutcome.CANCELLED, later(2))
+    async with database.sessions.begin() as session:
+        host, _, _ = await hosts.discover(session, seen(1), site_id=None, at=later(3))
+        assert host.state is HostState.DISCOVERED
+    with pytest.raises(UnfitHosts, match="unless a rebuild is asked for"):
+        await start(database, Draft("spring", "web", (mine,)))
+    async with database.sessions.begin() as session:
+        await make_rule(session, await group_named(session, "web"))
+    async with database.sessions.begin() as session:
+        told = await weigh(session, host.id, at=later(4))
+    assert told.outcome is Outcome.ELSEWHERE
+    assert "it has a system" in told.words
+
+
+async def test_a_host_that_somebody_makes_something_else_of_is_left_to_them(
+    database: Database,
+) -> None:
+    names = await site(database, 2)
+    async with database.sessions.begin() as session:
+        web = await group_named(session, "web")
+        session.add(HostGroup(**(web.model_dump(exclude={"id"}) | {"name": "db"})))
+    await start(database, Draft("spring", "web", names[:2]))
+    await advance(database)
+    async with database.sessions.begin() as session:
+        host = await acts.provision(session, ADA, names[1], "db", as_name="db1", at=later(2))
+    await fail(database, host.name, after=1)
+    for one in await under_way(database):
+        await arrive(database, one)
+    assert await advance(database) == 0
+    async with database.sessions() as session:
+        found = await wave_views.detail(session, ALL, "spring")
+        build = await builds.current_build(session, host.id)
+    assert found.hosts[1].ended == "refused"
+    assert "another host group" in found.hosts[1].reason
+    assert build is not None
+    assert build.generation == 1
+
+
+async def test_a_wave_over_hosts_of_other_groups_is_nobodys_who_is_limited(
+    database: Database,
+) -> None:
+    names = await site(database, 1)
+    mine = await arrived(database, names[0])
+    async with database.sessions.begin() as session:
+        web = await group_named(session, "web")
+        db = HostGroup(**(web.model_dump(exclude={"id"}) | {"name": "db"}))
+        session.add(db)
+        await session.flush()
+        host = await hosts.named(session, mine)
+        host.host_group_id = db.id
+    await start(database, Draft("spring", "web", (mine,), rebuild=True))
+    limited = Scope(host_groups=frozenset({"web"}))
+    async with database.sessions() as session:
+        assert (await wave_views.overview(session, limited)).waves == []
+        with pytest.raises(UnknownWave):
+            await acts_on_waves.pause(
+                session, Actor("eve", Door.API, Role.OPERATOR, limited), "spring", at=later(2)
+            )
+        assert len((await wave_views.overview(session, ALL)).waves) == 1
 
 
 @pytest.mark.parametrize("had", ["nothing", "a system"])

@@ -23,6 +23,8 @@ __all__ = ["Board"]
 
 _REST_SECONDS = 1.0
 """What is about many hosts is made anew at most so often: in a storm it changes all the time."""
+_OLD_SECONDS = 2.0
+"""What nobody is told of, such as another rule, is seen after so long by whoever comes anew."""
 _MOST_KEPT = 1000
 Made = TypeVar("Made")
 
@@ -36,6 +38,10 @@ class _Slot:
     """How often the hub had told when it was begun; another number: it may be different now."""
     at: float = 0
     made: Any = None
+
+    def fresh(self, told: int, now: float) -> bool:
+        """Whether it can be shown as it is."""
+        return self.told == told and now - self.at < _OLD_SECONDS
 
 
 class Board:
@@ -54,6 +60,7 @@ class Board:
         """Held by whoever makes something: one at a time, so that all pages together hold one
         connection, and hosts that call are never behind more than one."""
         self._told = -1
+        self._since = 0.0
         self._rows: dict[tuple[Scope, int], str] = {}
         self._drawn: dict[tuple[Scope, HostState | None, bool], tuple[Counts, str]] = {}
 
@@ -93,9 +100,10 @@ class Board:
         return await self._shared(("wave", scope, name, after), make, rest=_REST_SECONDS)
 
     def _forget_old(self) -> None:
-        if self._told != self._gateway.hub.told:
+        now = asyncio.get_running_loop().time()
+        if self._told != self._gateway.hub.told or now - self._since > _OLD_SECONDS:
             self._rows.clear()
-            self._told = self._gateway.hub.told
+            self._told, self._since = self._gateway.hub.told, now
 
     async def counts(self, scope: Scope) -> Counts:
         """How many hosts are where."""
@@ -151,10 +159,10 @@ class Board:
         if key not in self._slots and len(self._slots) >= _MOST_KEPT:
             self._slots = {one: slot for one, slot in self._slots.items() if slot.making.locked()}
         slot = self._slots.setdefault(key, _Slot())
-        if slot.told not in (-1, hub.told):
+        if not slot.fresh(hub.told, clock()) and slot.told != -1:
             await asyncio.sleep(max(0, slot.at + rest - clock()))
         async with slot.making:
-            if slot.told != hub.told:
+            if not slot.fresh(hub.told, clock()):
                 # As of before it is asked: what changes meanwhile is told, and asked for, again.
                 async with self._making:
                     told, at = hub.told, clock()

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
+from sqlalchemy.exc import DBAPIError
 from starlette.responses import Response
 
 from gateway.live import EVERYTHING, Changes
@@ -22,7 +23,7 @@ from gateway.operators.console.waves import A_PAGE, wave_pieces
 from gateway.operators.context import Operators
 from gateway.operators.sessions import Signed, SignedIn, SignInFirst, form_value
 from gateway.sse import Message, sse
-from inventory.database import DATABASE_ERRORS
+from inventory.database import DATABASE_ERRORS, cannot_hold
 from inventory.errors import UnknownHost, UnknownWave
 from inventory.life import HostState
 
@@ -158,6 +159,9 @@ async def _follow(
                 yield Message("signed out", event="ended")
                 return
             except DATABASE_ERRORS as error:
+                if isinstance(error, DBAPIError) and cannot_hold(error):
+                    # What the page asks for is no host, and will be none in a second.
+                    return
                 _log.warning("an open page waits for the database: %r", error)
                 await asyncio.sleep(1)
                 continue

@@ -51,6 +51,7 @@ def upgrade() -> None:
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("operated", sa.Integer(), nullable=False),
+        sa.Column("group_id", sa.Integer(), nullable=True),
         sa.Column("batch", sa.Integer(), nullable=True),
         sa.Column("build_id", sa.Uuid(), nullable=True),
         sa.Column("outcome", sa.String(32), nullable=True),
@@ -60,6 +61,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("wave_id", "host_id"),
         sa.ForeignKeyConstraint(["wave_id"], ["wave.id"]),
         sa.ForeignKeyConstraint(["host_id"], ["host.id"]),
+        sa.ForeignKeyConstraint(["group_id"], ["hostgroup.id"]),
         sa.ForeignKeyConstraint(["build_id"], ["build.id"]),
         sa.CheckConstraint("outcome IN ('in_operation', 'failed', 'refused')", name="waveoutcome"),
     )
