@@ -215,10 +215,9 @@ class Provider:
                 pass  # it may have new ones
         try:
             return verified(token, await self._read_keys(found), expected)
-        except UnknownKey:
+        except UnknownKey as unknown:
             raise SignInFailed(
-                "the provider's ID token is not believed: it is signed with a key that the "
-                "provider does not publish",
+                f"the provider's ID token is not believed: {unknown}",
                 "Sign in again. If this comes back, an admin should see the provider's keys.",
             ) from None
 

@@ -101,6 +101,20 @@ async def test_new_keys_of_the_provider_are_found_and_old_ones_kept(racks: Elsew
     assert (racks.provider.asked["keys"], racks.provider.asked["discovery"]) == (3, 2)
 
 
+async def test_new_keys_are_found_also_where_keys_are_not_told_apart(racks: Elsewhere) -> None:
+    browser = racks.office.browser()
+    for kid in (None, "always-this-one"):
+        for asked in (1, 2):
+            racks.provider.take_new_key("RSA", kid)
+            back = await racks.sign_in(browser)
+            assert back.headers.get("location") == "/held", (kid, told(back))
+            assert racks.provider.asked["keys"] == asked + (0 if kid is None else 2), kid
+    racks.provider.faults.signs_by = "another key"
+    refused = await racks.sign_in(browser)
+    assert (refused.status_code, "signature is not right" in told(refused)) == (403, True)
+    assert racks.provider.asked["keys"] == 5, "once, and then it is refused"
+
+
 async def test_the_first_group_of_the_list_decides(racks: Elsewhere) -> None:
     ada = racks.provider.people["7f3a"]
     for groups, role, limits in (
