@@ -67,8 +67,11 @@ def signing_in_elsewhere_routes(gateway: Operators) -> APIRouter:
             secret = await _let_in(gateway, provider, person)
         except SignInFailed as failed:
             log.warning("not signed in at %s: %s", provider.issuer, failed)
-            if not isinstance(failed, ProviderAway):
-                gateway.throttle.failed(_WHO, address, at)
+            # An answer that nobody here has asked for costs nothing: any page could lead to one.
+            if transaction is not None and not isinstance(failed, ProviderAway):
+                # Whom the provider has vouched for guesses nothing, and shares the address.
+                if person is None:
+                    gateway.throttle.failed(_WHO, address, at)
                 await _note(gateway, provider, failed, person, address)
             to = kept.to if kept else "/"
             answer = _not_signed_in(gateway, request, failed, to, person)
@@ -87,8 +90,10 @@ def signing_in_elsewhere_routes(gateway: Operators) -> APIRouter:
 def _provider(gateway: Operators, request: Request) -> Provider:
     if gateway.provider is None:
         raise Refusal(404, "this console has no OpenID provider: sign in with name and password")
-    # Else an image on any page could make tries fail in somebody's browser, until they must wait.
-    if request.headers.get("sec-fetch-mode", "navigate") != "navigate":
+    # Else an image or frame on any page could make tries fail in somebody's browser.
+    sent = request.headers
+    mode, goal = sent.get("sec-fetch-mode", "navigate"), sent.get("sec-fetch-dest", "document")
+    if (mode, goal) != ("navigate", "document"):
         raise Refusal(403, "this is a page to go to, and no part of another page")
     return gateway.provider
 

@@ -260,10 +260,15 @@ async def test_other_pages_cannot_make_tries_fail_in_somebodys_browser(racks: El
     browser = racks.office.browser(**{"Sec-Fetch-Site": "cross-site"})
     for _ in range(9):
         for path in ("/sign-in/oidc", "/sign-in/oidc/return?error=x&state=y"):
-            answer = await browser.get(path, headers={"Sec-Fetch-Mode": "no-cors"})
-            assert answer.status_code == 403
+            for mode, goal in (("no-cors", "image"), ("navigate", "iframe"), ("navigate", "embed")):
+                sent = {"Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": goal}
+                assert (await browser.get(path, headers=sent)).status_code == 403, sent
+        # A page may still lead the whole window here.
+        assert (await browser.get("/sign-in/oidc/return?state=x")).status_code == 400
+        await browser.get("/sign-in/oidc")
+        assert (await browser.get("/sign-in/oidc/return?state=x")).status_code == 400
     assert await racks.refusals() == []
-    browser.headers["Sec-Fetch-Mode"] = "navigate"
+    browser.headers.update({"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"})
     assert (await racks.sign_in(browser)).headers["location"] == "/held"
 
 
