@@ -32,6 +32,8 @@ _BEGIN_AGAIN = (
     "keep cookies of this site."
 )
 
+_LIST_GROUP = "put you into a group that RACKRISE_GATEWAY_OIDC_RIGHTS lists, or list one of yours"
+
 
 def signing_in_elsewhere_routes(gateway: Operators) -> APIRouter:
     """``/sign-in/oidc``, a plain link, and where the provider sends people back to."""
@@ -136,12 +138,25 @@ async def _let_in(gateway: Operators, provider: Provider, person: Identified) ->
         SignInFailed: they may do nothing here.
     """
     at, rights = gateway.clock(), provider.rights_of(person.groups)
+    if person.too_many:
+        raise SignInFailed(
+            f"you are in so many groups that {provider.name} does not list them",
+            "An admin should have it send only groups that this client is for.",
+        )
+    if not person.groups_told:
+        # Rather a mistake in a setting than a loss: nothing is taken from anybody for it.
+        raise SignInFailed(
+            f"{provider.name} knows you, and does not say which groups you are in",
+            f"Send this page to an admin: the ID token has no claim {provider.groups_claim!r} "
+            f"(RACKRISE_GATEWAY_OIDC_GROUPS_CLAIM), in which {provider.name} should list names of "
+            f"your groups. Then they should {_LIST_GROUP} there.",
+        )
     if rights is None:
         async with gateway.transaction() as session:
             await people_elsewhere.dismiss(session, person.who, at=at)
         raise SignInFailed(
             f"{provider.name} knows you, and none of your groups there may do anything here",
-            _groups_advice(provider, person),
+            f"Send this page to an admin, who should {_LIST_GROUP} there.",
         )
     try:
         async with gateway.transaction() as session:
@@ -154,17 +169,6 @@ async def _let_in(gateway: Operators, provider: Provider, person: Identified) ->
             f"your groups give you rights that this console cannot give: {error}",
             "An admin should correct RACKRISE_GATEWAY_OIDC_RIGHTS in the gateway's settings.",
         ) from None
-
-
-def _groups_advice(provider: Provider, person: Identified) -> str:
-    listed = "put you into a group that RACKRISE_GATEWAY_OIDC_RIGHTS lists, or list one of yours"
-    if person.groups_told:
-        return f"Send this page to an admin, who should {listed} there."
-    return (
-        f"Send this page to an admin: the ID token has no claim {provider.groups_claim!r} "
-        f"(RACKRISE_GATEWAY_OIDC_GROUPS_CLAIM), in which {provider.name} should list your groups. "
-        f"Then they should {listed} there."
-    )
 
 
 async def _note(

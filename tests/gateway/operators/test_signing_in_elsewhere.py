@@ -8,11 +8,10 @@ from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from sqlmodel import select
 
 from inventory import acts_on_people, people
 from inventory.acts_on_people import Rights
-from inventory.models import ApiToken, Door, Role
+from inventory.models import Door, Role
 from inventory.rights import Actor
 from tests.gateway.operators.conftest import PASSWORD, Office
 from tests.gateway.operators.elsewhere import CLIENT, CONSOLE, Elsewhere, elsewhere, told
@@ -178,11 +177,25 @@ async def test_who_has_lost_the_group_is_out_at_the_next_try(racks: Elsewhere) -
     assert (await racks.sign_in(racks.office.browser())).status_code == 403
     assert (await first.get("/")).status_code == 303
     assert (await program.get("/api/v1/me")).status_code == 401
-    async with racks.office.database.sessions() as session:
-        assert not list(await session.exec(select(ApiToken)))
     racks.provider.people["7f3a"]["groups"] = ["web-team"]
     assert (await racks.sign_in(first)).headers["location"] == "/held"
     assert (await racks.people())["ada"].role is Role.OPERATOR
+    assert (await program.get("/api/v1/me")).json()["role"] == "operator"
+
+
+@pytest.mark.parametrize("groups", [None, {"all": "racks-admins"}, [{"name": "racks-admins"}], 7])
+async def test_where_no_groups_are_told_nobody_gets_in_and_nobody_loses_anything(
+    racks: Elsewhere, groups: object
+) -> None:
+    first = racks.office.browser()
+    await racks.sign_in(first)
+    racks.provider.faults.claims = {"groups": groups}
+    refused = await racks.sign_in(racks.office.browser())
+    assert refused.status_code == 403
+    assert "does not say which groups you are in" in told(refused)
+    assert "RACKRISE_GATEWAY_OIDC_GROUPS_CLAIM" in told(refused)
+    assert (await first.get("/held")).status_code == 200
+    assert (await racks.people())["ada"].disabled_at is None
 
 
 async def test_whom_an_admin_has_disabled_stays_out(racks: Elsewhere) -> None:
