@@ -140,6 +140,18 @@ async def test_whom_an_admin_has_disabled_no_group_lets_in(database: Database) -
             await admit(database, seconds=5)
 
 
+async def test_a_change_leaves_it_to_the_provider_who_has_no_group(database: Database) -> None:
+    await admit(database)
+    async with database.sessions.begin() as session:
+        await people_elsewhere.dismiss(session, ADA, at=later(1))
+        changed = await acts_on_people.change(
+            session, ROOT, "ada", Rights(Role.VIEWER), disabled=False, at=later(2)
+        )
+        assert (changed.role, changed.disabled_at) == (Role.VIEWER, later(1))
+        assert changed.disabled_by_provider
+    assert (await admit(database, seconds=3)).disabled_at is None
+
+
 async def test_nobody_of_a_provider_has_a_password_that_outlives_their_groups(
     database: Database,
 ) -> None:

@@ -15,6 +15,7 @@ from inventory.models import Door, Role
 from inventory.rights import Actor
 from tests.gateway.operators.conftest import PASSWORD, Office
 from tests.gateway.operators.elsewhere import CLIENT, CONSOLE, Elsewhere, elsewhere, told
+from tests.gateway.operators.forms import form_of, signed_in
 
 ROOT = Actor("root", Door.CLI, Role.ADMIN)
 
@@ -196,6 +197,33 @@ async def test_where_no_groups_are_told_nobody_gets_in_and_nobody_loses_anything
     assert "RACKRISE_GATEWAY_OIDC_GROUPS_CLAIM" in told(refused)
     assert (await first.get("/held")).status_code == 200
     assert (await racks.people())["ada"].disabled_at is None
+
+
+async def test_an_admin_who_changes_somebody_without_groups_does_not_disable_them(
+    racks: Elsewhere,
+) -> None:
+    browser, admin = racks.office.browser(), await signed_in(racks.office, "root", Role.ADMIN)
+    await racks.sign_in(browser)
+    racks.provider.people["7f3a"]["groups"] = []
+    await racks.sign_in(browser)
+    page = (await admin.get("/people")).text
+    assert "without groups" in page
+    ticks = re.findall(r'<input type="checkbox" name="disabled"[^>]*>', page)
+    assert len(ticks) == 2
+    assert not any("checked" in one for one in ticks)
+    sent = {"form": await form_of(admin), "role": "viewer"}
+    assert (await admin.post("/people/ada", data=sent)).status_code == 303
+    ada = (await racks.people())["ada"]
+    assert (ada.disabled_at is not None, ada.disabled_by_provider) == (True, True)
+    racks.provider.people["7f3a"]["groups"] = ["web-team"]
+    assert (await racks.sign_in(browser)).headers["location"] == "/held"
+    # With the tick it is the admin's word, for people without groups too.
+    racks.provider.people["7f3a"]["groups"] = []
+    await racks.sign_in(browser)
+    await admin.post("/people/ada", data={**sent, "disabled": "true"})
+    assert 'name="disabled" value="true" checked' in (await admin.get("/people")).text
+    racks.provider.people["7f3a"]["groups"] = ["web-team"]
+    assert "an admin has disabled them" in told(await racks.sign_in(browser))
 
 
 async def test_whom_an_admin_has_disabled_stays_out(racks: Elsewhere) -> None:
