@@ -43,7 +43,9 @@ def list_users(as_json: Json = False) -> None:
         return
     shown = table("name", "role", "sites", "host groups", "signs in")
     for one in found:
-        way = "not any more" if one.disabled_at else "elsewhere" if one.subject else "here"
+        way = "elsewhere" if one.subject else "here"
+        if one.disabled_at is not None:
+            way = "without groups" if one.disabled_by_provider else "not any more"
         limits = (", ".join(one.sites) or "all", ", ".join(one.host_groups) or "all")
         shown.add_row(one.name, one.role, *limits, way)
     print_table(shown)
@@ -98,13 +100,18 @@ def change(
 
     wanted = Rights(_role(role), site or (), group or ())
 
-    async def work(session: AsyncSession) -> None:
+    async def work(session: AsyncSession) -> bool:
         who = at_the_command_line()
-        await acts_on_people.change(session, who, name, wanted, disabled=disabled, at=now())
+        done = await acts_on_people.change(session, who, name, wanted, disabled=disabled, at=now())
+        return done.disabled_by_provider
 
-    with_inventory(work)
+    without_groups = with_inventory(work)
     sentence = f"{name} {'may not sign in any more' if disabled else f'is {wanted.role} now'}"
-    tell(sentence, {"name": name, "role": wanted.role, "disabled": disabled}, as_json=as_json)
+    if without_groups:
+        more = "they may sign in when a group at the OpenID provider gives them rights again"
+        sentence = f"{sentence}\n{more}"
+    now_so = {"name": name, "role": wanted.role, "disabled": disabled or without_groups}
+    tell(sentence, now_so, as_json=as_json)
 
 
 @app.command()

@@ -74,6 +74,15 @@ async def change(
 ) -> Person:
     """Change what somebody may do, or whether they may sign in at all.
 
+    Args:
+        session: in the caller's transaction.
+        actor: who does it.
+        name: of the person.
+        wanted: what they may do from now on.
+        disabled: they may not sign in, whatever groups they have; else they may, unless the
+            provider says that no group gives them rights.
+        at: the present.
+
     Raises:
         InventoryError: the actor is no admin, or nobody would be one any more.
     """

@@ -231,8 +231,12 @@ async def disable(session: AsyncSession, person: Person, at: datetime) -> None:
 
 
 async def enable(session: AsyncSession, person: Person) -> None:
-    """Let somebody sign in again who was not to."""
-    person.disabled_at, person.disabled_by_provider = None, False
+    """Let somebody sign in again whom an admin did not let.
+
+    Who has no group at the provider that gives them rights stays out until they have one.
+    """
+    if not person.disabled_by_provider:
+        person.disabled_at = None
     await session.flush()
 
 

@@ -17,7 +17,7 @@ from inventory import audit, people
 from inventory.acts_on_people import Rights, values_of
 from inventory.database import AsyncSession
 from inventory.errors import BadPerson, NotSignedIn
-from inventory.models import ApiToken, Door, Person, Role, SignIn
+from inventory.models import Door, Person, Role, SignIn
 from inventory.rights import Actor
 
 __all__ = ["Elsewhere", "admit", "dismiss", "known", "note_refusal"]
@@ -92,7 +92,8 @@ async def admit(session: AsyncSession, who: Elsewhere, rights: Rights, *, at: da
 async def dismiss(session: AsyncSession, who: Elsewhere, *, at: datetime) -> Person | None:
     """Believe nothing any more of somebody whose groups give no rights.
 
-    They are signed out everywhere and their tokens are gone, until they have such a group again.
+    They are signed out everywhere, and their tokens open nothing until they have such a group
+    again: a slip at the provider must not cost programs theirs.
 
     Returns:
         Who it was; None: nobody has seen them before, and there is nothing to take.
@@ -101,7 +102,6 @@ async def dismiss(session: AsyncSession, who: Elsewhere, *, at: datetime) -> Per
     if person is None:
         return None
     await session.exec(sa.delete(SignIn).where(col(SignIn.person_id) == person.id))
-    await session.exec(sa.delete(ApiToken).where(col(ApiToken.person_id) == person.id))
     if person.disabled_at is None:
         before = values_of(person)
         person.disabled_at, person.disabled_by_provider = at, True
@@ -113,7 +113,8 @@ async def dismiss(session: AsyncSession, who: Elsewhere, *, at: datetime) -> Per
             before=before,
             after=values_of(person),
             at=at,
-            note="no group at the OpenID provider gives them rights: signed out, tokens removed",
+            note="no group at the OpenID provider gives them rights: signed out, and their tokens "
+            "open nothing until one does again",
         )
     await session.flush()
     return person

@@ -49,7 +49,7 @@ class Expected:
 
 
 class UnknownKey(Exception):
-    """No key that is known can have signed it: perhaps the provider has new ones."""
+    """No key that is known has signed it: perhaps the provider has new ones."""
 
 
 def signing_keys(document: Mapping[str, Any]) -> list[SigningKey]:
@@ -72,7 +72,7 @@ def verified(token: str, keys: Sequence[SigningKey], expected: Expected) -> dict
     """The claims of a token that is to be believed.
 
     Raises:
-        UnknownKey: none of the keys can have signed it.
+        UnknownKey: none of the keys has signed it; says which way.
         SignInFailed: says why it is not believed.
     """
     header = _header(token)
@@ -133,13 +133,14 @@ def _signed(token: str, header: dict[str, Any], keys: Sequence[SigningKey]) -> d
         and (kid is None or one.get("kid") == kid)
     ]
     if not fitting:
-        raise UnknownKey
+        raise UnknownKey("it is signed with a key that the provider does not publish")
     for key in fitting:
         try:
             return jwt.decode(token, key, algorithms=[algorithm]).claims
         except Exception:  # noqa: S112  of several keys one may be right
             continue
-    raise _refused("its signature is not right", _AGAIN)
+    # Keys without an id, or with the one of the key before, look as if they fitted.
+    raise UnknownKey("its signature is not right")
 
 
 def _refused(why: str, advice: str) -> SignInFailed:

@@ -43,7 +43,9 @@ class Identified:
     groups: tuple[str, ...]
     """As the provider says at this moment."""
     groups_told: bool
-    """Whether the token has the claim at all."""
+    """Whether the token has the claim at all, with names in it."""
+    too_many: bool = False
+    """Whether the groups are so many that the provider lists them elsewhere."""
 
 
 class Provider:
@@ -215,10 +217,9 @@ class Provider:
                 pass  # it may have new ones
         try:
             return verified(token, await self._read_keys(found), expected)
-        except UnknownKey:
+        except UnknownKey as unknown:
             raise SignInFailed(
-                "the provider's ID token is not believed: it is signed with a key that the "
-                "provider does not publish",
+                f"the provider's ID token is not believed: {unknown}",
                 "Sign in again. If this comes back, an admin should see the provider's keys.",
             ) from None
 
@@ -233,19 +234,17 @@ class Provider:
         return keys
 
     def _identity(self, claims: dict[str, Any]) -> Identified:
-        elsewhere = claims.get("_claim_names")
-        if isinstance(elsewhere, dict) and self.groups_claim in elsewhere:
-            raise SignInFailed(
-                "you are in so many groups that the provider does not list them",
-                "An admin should have it send only groups that this client is for.",
-            )
         told = claims.get(self.groups_claim)
         listed = [told] if isinstance(told, str) else told if isinstance(told, list) else []
         name = claims.get("preferred_username")
         called = name[:_LONGEST_NAME] if isinstance(name, str) else ""
         who = Elsewhere(self.issuer, claims["sub"], called)
         groups = tuple(one for one in listed if isinstance(one, str))
-        return Identified(who, groups, groups_told=told is not None)
+        # A claim that holds something else than names is a mapper's mistake, and nobody's loss.
+        groups_told = bool(groups) or told == []
+        elsewhere = claims.get("_claim_names")
+        too_many = isinstance(elsewhere, dict) and self.groups_claim in elsewhere
+        return Identified(who, groups, groups_told, too_many)
 
 
 def _not_exchanged(answer: ProviderAnswer) -> SignInFailed:

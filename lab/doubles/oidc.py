@@ -97,9 +97,16 @@ class OidcDouble:
             ]
         )
 
-    def take_new_key(self, kind: Literal["RSA", "EC"]) -> None:
-        """Sign with another key from now on; the one before is published no more."""
-        named: KeyParameters = {"kid": secrets.token_hex(4), "use": "sig"}
+    def take_new_key(self, kind: Literal["RSA", "EC"], kid: str | None = "") -> None:
+        """Sign with another key from now on; the one before is published no more.
+
+        Args:
+            kind: of key.
+            kid: by which keys are told apart; empty: a new one; None: not at all.
+        """
+        named: KeyParameters = {"use": "sig"}
+        if kid is not None:
+            named["kid"] = kid or secrets.token_hex(4)
         if kind == "RSA":
             self._key = RSAKey.generate_key(2048, named)
         else:
@@ -210,7 +217,9 @@ class OidcDouble:
 
     def _signed(self, claims: dict[str, Any]) -> str:
         algorithm = "RS256" if isinstance(self._key, RSAKey) else "ES256"
-        header = {"alg": algorithm, "kid": str(self._key.get("kid"))}
+        header = {"alg": algorithm}
+        if (kid := self._key.get("kid")) is not None:
+            header["kid"] = str(kid)
         if self.faults.signs_by in ("none", "HS256"):
             header["alg"] = self.faults.signs_by
             parts = [_base64(json.dumps(one).encode()) for one in (header, claims)]
@@ -221,7 +230,7 @@ class OidcDouble:
         key = self._key
         if self.faults.signs_by == "another key":
             # Under the name of the one that is published.
-            key = RSAKey.generate_key(2048, {"kid": header["kid"]})
+            key = RSAKey.generate_key(2048)
             header["alg"] = "RS256"
         return jwt.encode(header, claims, key)
 

@@ -11,7 +11,7 @@ from sqlmodel import select
 from inventory import acts_on_people, audit, people, people_elsewhere
 from inventory.acts_on_people import Rights
 from inventory.errors import BadPerson, NotSignedIn
-from inventory.models import ApiToken, Door, Person, Role, SignIn
+from inventory.models import Door, Person, Role, SignIn
 from inventory.people_elsewhere import Elsewhere
 from inventory.rights import Actor
 from inventory.scope import Scope
@@ -112,13 +112,13 @@ async def test_whoever_has_lost_all_groups_is_out_everywhere_until_there_is_one(
         with pytest.raises(NotSignedIn):
             await people.by_token(session, token, later(3))
         assert not list(await session.exec(select(SignIn)))
-        assert not list(await session.exec(select(ApiToken)))
     again = await admit(database, rights=Rights(Role.VIEWER), seconds=4)
     assert (again.disabled_at, again.disabled_by_provider) == (None, False)
     async with database.sessions.begin() as session:
-        # What was taken away does not come back with the group.
+        # The token is good again, for no more than the person; the browser signs in anew.
+        assert (await people.by_token(session, token, later(5))).role is Role.VIEWER
         with pytest.raises(NotSignedIn):
-            await people.by_token(session, token, later(5))
+            await people.by_browser(session, cookie, later(5))
         assert await people_elsewhere.dismiss(session, Elsewhere(ISSUER, "x"), at=later(5)) is None
 
 
@@ -138,6 +138,18 @@ async def test_whom_an_admin_has_disabled_no_group_lets_in(database: Database) -
             await people_elsewhere.dismiss(session, ADA, at=later(4))
         with pytest.raises(NotSignedIn, match="an admin has disabled"):
             await admit(database, seconds=5)
+
+
+async def test_a_change_leaves_it_to_the_provider_who_has_no_group(database: Database) -> None:
+    await admit(database)
+    async with database.sessions.begin() as session:
+        await people_elsewhere.dismiss(session, ADA, at=later(1))
+        changed = await acts_on_people.change(
+            session, ROOT, "ada", Rights(Role.VIEWER), disabled=False, at=later(2)
+        )
+        assert (changed.role, changed.disabled_at) == (Role.VIEWER, later(1))
+        assert changed.disabled_by_provider
+    assert (await admit(database, seconds=3)).disabled_at is None
 
 
 async def test_nobody_of_a_provider_has_a_password_that_outlives_their_groups(

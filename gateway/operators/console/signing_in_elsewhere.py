@@ -32,6 +32,8 @@ _BEGIN_AGAIN = (
     "keep cookies of this site."
 )
 
+_LIST_GROUP = "put you into a group that RACKRISE_GATEWAY_OIDC_RIGHTS lists, or list one of yours"
+
 
 def signing_in_elsewhere_routes(gateway: Operators) -> APIRouter:
     """``/sign-in/oidc``, a plain link, and where the provider sends people back to."""
@@ -67,8 +69,11 @@ def signing_in_elsewhere_routes(gateway: Operators) -> APIRouter:
             secret = await _let_in(gateway, provider, person)
         except SignInFailed as failed:
             log.warning("not signed in at %s: %s", provider.issuer, failed)
-            if not isinstance(failed, ProviderAway):
-                gateway.throttle.failed(_WHO, address, at)
+            # An answer that nobody here has asked for costs nothing: any page could lead to one.
+            if transaction is not None and not isinstance(failed, ProviderAway):
+                # Whom the provider has vouched for guesses nothing, and shares the address.
+                if person is None:
+                    gateway.throttle.failed(_WHO, address, at)
                 await _note(gateway, provider, failed, person, address)
             to = kept.to if kept else "/"
             answer = _not_signed_in(gateway, request, failed, to, person)
@@ -87,8 +92,10 @@ def signing_in_elsewhere_routes(gateway: Operators) -> APIRouter:
 def _provider(gateway: Operators, request: Request) -> Provider:
     if gateway.provider is None:
         raise Refusal(404, "this console has no OpenID provider: sign in with name and password")
-    # Else an image on any page could make tries fail in somebody's browser, until they must wait.
-    if request.headers.get("sec-fetch-mode", "navigate") != "navigate":
+    # Else an image or frame on any page could make tries fail in somebody's browser.
+    sent = request.headers
+    mode, goal = sent.get("sec-fetch-mode", "navigate"), sent.get("sec-fetch-dest", "document")
+    if (mode, goal) != ("navigate", "document"):
         raise Refusal(403, "this is a page to go to, and no part of another page")
     return gateway.provider
 
@@ -131,12 +138,25 @@ async def _let_in(gateway: Operators, provider: Provider, person: Identified) ->
         SignInFailed: they may do nothing here.
     """
     at, rights = gateway.clock(), provider.rights_of(person.groups)
+    if person.too_many:
+        raise SignInFailed(
+            f"you are in so many groups that {provider.name} does not list them",
+            "An admin should have it send only groups that this client is for.",
+        )
+    if not person.groups_told:
+        # Rather a mistake in a setting than a loss: nothing is taken from anybody for it.
+        raise SignInFailed(
+            f"{provider.name} knows you, and does not say which groups you are in",
+            f"Send this page to an admin: the ID token has no claim {provider.groups_claim!r} "
+            f"(RACKRISE_GATEWAY_OIDC_GROUPS_CLAIM), in which {provider.name} should list names of "
+            f"your groups. Then they should {_LIST_GROUP} there.",
+        )
     if rights is None:
         async with gateway.transaction() as session:
             await people_elsewhere.dismiss(session, person.who, at=at)
         raise SignInFailed(
             f"{provider.name} knows you, and none of your groups there may do anything here",
-            _groups_advice(provider, person),
+            f"Send this page to an admin, who should {_LIST_GROUP} there.",
         )
     try:
         async with gateway.transaction() as session:
@@ -149,17 +169,6 @@ async def _let_in(gateway: Operators, provider: Provider, person: Identified) ->
             f"your groups give you rights that this console cannot give: {error}",
             "An admin should correct RACKRISE_GATEWAY_OIDC_RIGHTS in the gateway's settings.",
         ) from None
-
-
-def _groups_advice(provider: Provider, person: Identified) -> str:
-    listed = "put you into a group that RACKRISE_GATEWAY_OIDC_RIGHTS lists, or list one of yours"
-    if person.groups_told:
-        return f"Send this page to an admin, who should {listed} there."
-    return (
-        f"Send this page to an admin: the ID token has no claim {provider.groups_claim!r} "
-        f"(RACKRISE_GATEWAY_OIDC_GROUPS_CLAIM), in which {provider.name} should list your groups. "
-        f"Then they should {listed} there."
-    )
 
 
 async def _note(

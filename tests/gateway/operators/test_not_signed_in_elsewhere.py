@@ -160,6 +160,21 @@ async def test_whoever_tries_again_and_again_waits(racks: Elsewhere) -> None:
     assert (await racks.sign_in(browser)).headers["location"] == "/held"
 
 
+async def test_whom_the_provider_vouches_for_keeps_nobody_of_the_address_out(
+    racks: Elsewhere,
+) -> None:
+    browser = racks.office.browser()
+    for _ in range(6):
+        assert (await racks.sign_in(browser, "9b1c")).status_code == 403
+    racks.provider.faults.claims = {"_claim_names": {"groups": "src1"}, "groups": None}
+    for _ in range(6):
+        assert (await racks.sign_in(browser)).status_code == 403
+    racks.provider.faults.claims = {}
+    assert (await racks.sign_in(browser)).headers["location"] == "/held"
+    named = [one.after["subject"] for one in await racks.refusals() if one.after]
+    assert (named.count("9b1c"), named.count("7f3a")) == (6, 6), "each is on record with who it was"
+
+
 async def test_without_a_provider_there_is_nothing_of_it(office: Office) -> None:
     browser = office.browser()
     assert "/sign-in/oidc" not in (await browser.get("/sign-in")).text

@@ -8,14 +8,14 @@ from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from sqlmodel import select
 
 from inventory import acts_on_people, people
 from inventory.acts_on_people import Rights
-from inventory.models import ApiToken, Door, Role
+from inventory.models import Door, Role
 from inventory.rights import Actor
 from tests.gateway.operators.conftest import PASSWORD, Office
 from tests.gateway.operators.elsewhere import CLIENT, CONSOLE, Elsewhere, elsewhere, told
+from tests.gateway.operators.forms import form_of, signed_in
 
 ROOT = Actor("root", Door.CLI, Role.ADMIN)
 
@@ -101,6 +101,20 @@ async def test_new_keys_of_the_provider_are_found_and_old_ones_kept(racks: Elsew
     assert (racks.provider.asked["keys"], racks.provider.asked["discovery"]) == (3, 2)
 
 
+async def test_new_keys_are_found_also_where_keys_are_not_told_apart(racks: Elsewhere) -> None:
+    browser = racks.office.browser()
+    for kid in (None, "always-this-one"):
+        for asked in (1, 2):
+            racks.provider.take_new_key("RSA", kid)
+            back = await racks.sign_in(browser)
+            assert back.headers.get("location") == "/held", (kid, told(back))
+            assert racks.provider.asked["keys"] == asked + (0 if kid is None else 2), kid
+    racks.provider.faults.signs_by = "another key"
+    refused = await racks.sign_in(browser)
+    assert (refused.status_code, "signature is not right" in told(refused)) == (403, True)
+    assert racks.provider.asked["keys"] == 5, "once, and then it is refused"
+
+
 async def test_the_first_group_of_the_list_decides(racks: Elsewhere) -> None:
     ada = racks.provider.people["7f3a"]
     for groups, role, limits in (
@@ -164,11 +178,52 @@ async def test_who_has_lost_the_group_is_out_at_the_next_try(racks: Elsewhere) -
     assert (await racks.sign_in(racks.office.browser())).status_code == 403
     assert (await first.get("/")).status_code == 303
     assert (await program.get("/api/v1/me")).status_code == 401
-    async with racks.office.database.sessions() as session:
-        assert not list(await session.exec(select(ApiToken)))
     racks.provider.people["7f3a"]["groups"] = ["web-team"]
     assert (await racks.sign_in(first)).headers["location"] == "/held"
     assert (await racks.people())["ada"].role is Role.OPERATOR
+    assert (await program.get("/api/v1/me")).json()["role"] == "operator"
+
+
+@pytest.mark.parametrize("groups", [None, {"all": "racks-admins"}, [{"name": "racks-admins"}], 7])
+async def test_where_no_groups_are_told_nobody_gets_in_and_nobody_loses_anything(
+    racks: Elsewhere, groups: object
+) -> None:
+    first = racks.office.browser()
+    await racks.sign_in(first)
+    racks.provider.faults.claims = {"groups": groups}
+    refused = await racks.sign_in(racks.office.browser())
+    assert refused.status_code == 403
+    assert "does not say which groups you are in" in told(refused)
+    assert "RACKRISE_GATEWAY_OIDC_GROUPS_CLAIM" in told(refused)
+    assert (await first.get("/held")).status_code == 200
+    assert (await racks.people())["ada"].disabled_at is None
+
+
+async def test_an_admin_who_changes_somebody_without_groups_does_not_disable_them(
+    racks: Elsewhere,
+) -> None:
+    browser, admin = racks.office.browser(), await signed_in(racks.office, "root", Role.ADMIN)
+    await racks.sign_in(browser)
+    racks.provider.people["7f3a"]["groups"] = []
+    await racks.sign_in(browser)
+    page = (await admin.get("/people")).text
+    assert "without groups" in page
+    ticks = re.findall(r'<input type="checkbox" name="disabled"[^>]*>', page)
+    assert len(ticks) == 2
+    assert not any("checked" in one for one in ticks)
+    sent = {"form": await form_of(admin), "role": "viewer"}
+    assert (await admin.post("/people/ada", data=sent)).status_code == 303
+    ada = (await racks.people())["ada"]
+    assert (ada.disabled_at is not None, ada.disabled_by_provider) == (True, True)
+    racks.provider.people["7f3a"]["groups"] = ["web-team"]
+    assert (await racks.sign_in(browser)).headers["location"] == "/held"
+    # With the tick it is the admin's word, for people without groups too.
+    racks.provider.people["7f3a"]["groups"] = []
+    await racks.sign_in(browser)
+    await admin.post("/people/ada", data={**sent, "disabled": "true"})
+    assert 'name="disabled" value="true" checked' in (await admin.get("/people")).text
+    racks.provider.people["7f3a"]["groups"] = ["web-team"]
+    assert "an admin has disabled them" in told(await racks.sign_in(browser))
 
 
 async def test_whom_an_admin_has_disabled_stays_out(racks: Elsewhere) -> None:
@@ -246,10 +301,15 @@ async def test_other_pages_cannot_make_tries_fail_in_somebodys_browser(racks: El
     browser = racks.office.browser(**{"Sec-Fetch-Site": "cross-site"})
     for _ in range(9):
         for path in ("/sign-in/oidc", "/sign-in/oidc/return?error=x&state=y"):
-            answer = await browser.get(path, headers={"Sec-Fetch-Mode": "no-cors"})
-            assert answer.status_code == 403
+            for mode, goal in (("no-cors", "image"), ("navigate", "iframe"), ("navigate", "embed")):
+                sent = {"Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": goal}
+                assert (await browser.get(path, headers=sent)).status_code == 403, sent
+        # A page may still lead the whole window here.
+        assert (await browser.get("/sign-in/oidc/return?state=x")).status_code == 400
+        await browser.get("/sign-in/oidc")
+        assert (await browser.get("/sign-in/oidc/return?state=x")).status_code == 400
     assert await racks.refusals() == []
-    browser.headers["Sec-Fetch-Mode"] = "navigate"
+    browser.headers.update({"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"})
     assert (await racks.sign_in(browser)).headers["location"] == "/held"
 
 
