@@ -19,7 +19,11 @@ from inventory.site_tables import SiteFile
 from proxy.settings import ProxySettings
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
+PAGES = [
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "README.md",
+    ROOT / "deployments" / "systemd" / "README.md",
+]
 COMMANDS = {typed: options_of(command) for typed, command in commands()}
 ASKED_BY_COMMANDS = {
     "RACKRISE_BMC_PASSWORD",
