@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,4 +17,9 @@ def at_the_command_line() -> Actor:
     from inventory.models import Door, Role
     from inventory.rights import Actor
 
-    return Actor(getpass.getuser(), Door.CLI, Role.ADMIN)
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        # In a container nobody need have a name.
+        name = f"uid {os.getuid()}"
+    return Actor(name, Door.CLI, Role.ADMIN)

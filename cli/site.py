@@ -21,6 +21,7 @@ def apply(
     file: Annotated[Path, typer.Argument(help="The site's TOML file.")], as_json: Json = False
 ) -> None:
     """Make the inventory and the boot servers' defaults what FILE says; says what it changed."""
+    from cli.actor import at_the_command_line
     from deployments.settings import InventorySettings, ProxyClientSettings
     from deployments.site import apply as apply_site
     from integrations.errors import OutsideError
@@ -28,7 +29,7 @@ def apply(
 
     url = InventorySettings().database_url.get_secret_value()
     try:
-        changes = asyncio.run(apply_site(file, url, ProxyClientSettings()))
+        changes = asyncio.run(apply_site(file, url, ProxyClientSettings(), at_the_command_line()))
     except (InventoryError, OutsideError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(Exit.REFUSED) from None

@@ -190,7 +190,8 @@ async def _prefect(url: str) -> str:
     if error is not None:
         raise Problem(
             f"it does not answer: {error or type(error).__name__}",
-            f"See that `rackrise up` or its server (`prefect server start`) runs at {url}.",
+            f"See that `rackrise up` or its server (`rackrise prefect`) runs at {url}, and that "
+            "PREFECT_API_AUTH_STRING here is the server's PREFECT_SERVER_API_AUTH_STRING.",
         )
     return url
 

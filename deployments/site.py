@@ -6,15 +6,22 @@ from pathlib import Path
 
 from deployments.proxies import proxy_clients
 from deployments.settings import ProxyClientSettings
+from inventory import acts_on_site
 from inventory.database import make_engine, make_sessions
-from inventory.sitefile import apply_site, read_site_file
+from inventory.models import now
+from inventory.rights import Actor
+from inventory.sitefile import read_site_file
 from tasks.site import write_defaults
 
 __all__ = ["apply"]
 
 
-async def apply(file: Path, database_url: str, settings: ProxyClientSettings) -> list[str]:
+async def apply(
+    file: Path, database_url: str, settings: ProxyClientSettings, actor: Actor
+) -> list[str]:
     """Make the inventory and the boot servers' defaults what the site file says; idempotent.
+
+    What it changes in the inventory is kept in the audit log in the actor's name.
 
     Returns:
         What was changed, a sentence each.
@@ -29,7 +36,7 @@ async def apply(file: Path, database_url: str, settings: ProxyClientSettings) ->
     sessions = make_sessions(engine)
     try:
         async with sessions.begin() as session:
-            changes = await apply_site(session, wanted)
+            changes = await acts_on_site.apply(session, actor, wanted, at=now())
         async with proxy_clients(settings) as (proxies, _, _):
             written = await write_defaults(sessions, proxies)
     finally:

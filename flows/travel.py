@@ -155,7 +155,9 @@ async def _ready(
         if build is None:
             continue
         if host.state is HostState.HELD and await retries.phase_to_resume(session, build) is phase:
-            await retries.resume(session, host, build, at=m.clock())
+            # Runs that the dispatcher makes adopt their claims: this one a person has started.
+            who = Actor(wish.asked_by or IN_PREFECT, Door.PREFECT, Role.ADMIN)
+            await acts.resume(session, who, host, build, at=m.clock())
         if await retries.may_run(session, host, build, phase):
             ready.append(build.id)
     return ready

@@ -16,7 +16,7 @@ from inventory.allowed import Act, require_role
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
 from inventory.errors import InventoryError, NotReady
 from inventory.life import HostState
-from inventory.models import Host, HostGroup
+from inventory.models import Build, Host, HostGroup
 from inventory.rights import Actor
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "provision",
     "provision_all",
     "rebuild",
+    "resume",
     "retry",
 ]
 
@@ -182,6 +183,21 @@ async def retry(
         host_id, before = were[name]
         await audit.record_host(session, actor, "retry", host_id, before=before, at=at)
     return retries.Retried(told.goes, {**told.refused, **refused})
+
+
+async def resume(
+    session: AsyncSession, actor: Actor, host: Host, build: Build, *, at: datetime
+) -> None:
+    """Put a held host back to where it was, for whoever runs its flow again.
+
+    Raises:
+        Forbidden: they only look.
+        NotReady: its run has still to let go of it.
+    """
+    require_role(actor, Act.RETRY)
+    before = await audit.condition_of(session, host.id)
+    await retries.resume(session, host, build, at=at)
+    await audit.record_host(session, actor, "retry", host.id, before=before, at=at)
 
 
 async def _theirs(session: AsyncSession, actor: Actor, act: Act, name: str) -> Host:

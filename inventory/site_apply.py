@@ -49,6 +49,8 @@ class Change:
     name: str
     detail: str = ""
     """``key: old → new`` for each key that changed."""
+    keys: tuple[str, ...] = ()
+    """Those that changed, as their columns are called."""
 
     def __str__(self) -> str:
         detail = f" ({self.detail})" if self.detail else ""
@@ -160,7 +162,8 @@ async def _put(
     for key, value in changed.items():
         setattr(row, key, value)
     await session.flush()
-    return row, Change(ChangeKind.CHANGED if changed else ChangeKind.UNCHANGED, what, name, detail)
+    kind = ChangeKind.CHANGED if changed else ChangeKind.UNCHANGED
+    return row, Change(kind, what, name, detail, tuple(changed))
 
 
 def _told(row: SQLModel, key: str, value: object) -> str:

@@ -75,6 +75,19 @@ async def test_what_applying_a_site_file_has_changed_in_json(
     file = tmp_path / "site.toml"
     file.write_text('[site]\nname = "s"\ngateway_url = "http://192.0.2.1:8000"\n')
     assert await shown("site", "apply", str(file)) == ["site s: created"]
+    assert await shown("site", "apply", str(file)) == ["site s: unchanged"]
+    monkeypatch.setenv("LOGNAME", "grace")
+    text = file.read_text() + '[[operating_system]]\nname = "LabOS 1"\n'
+    file.write_text(text.replace("192.0.2.1", "192.0.2.2"))
+    await shown("site", "apply", str(file))
+    # One for each time that something was changed, and by whom.
+    last, first = await shown("audit", "--about", "site s")
+    assert (first["action"], first["after"]) == ("apply", {"site s": "created"})
+    assert (last["who"], last["door"]) == ("grace", "command line")
+    assert last["after"] == {
+        "site s": "changed: gateway_url",
+        "operating_system LabOS 1": "created",
+    }
 
 
 async def test_what_is_done_to_hosts_in_json(known: str) -> None:

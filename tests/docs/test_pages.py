@@ -19,7 +19,11 @@ from inventory.site_tables import SiteFile
 from proxy.settings import ProxySettings
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
+PAGES = [
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "README.md",
+    ROOT / "deployments" / "systemd" / "README.md",
+]
 COMMANDS = {typed: options_of(command) for typed, command in commands()}
 ASKED_BY_COMMANDS = {
     "RACKRISE_BMC_PASSWORD",
@@ -55,6 +59,23 @@ def test_commands_are_known_with_all_their_options() -> None:
         elif unknown := options - COMMANDS[command]:
             wrong.append(f"{page}: {command} has no {unknown}")
     assert wrong == []
+
+
+def test_nothing_says_to_start_prefects_server_without_its_guard() -> None:
+    # By itself it would listen to a network without asking who comes; ours refuses that.
+    rooms = [one for one in ROOT.iterdir() if (one / "__init__.py").is_file()]
+    ours = [one for one in rooms if one.name != "tests"]
+    texts = [
+        *PAGES,
+        *(one for room in ours for kind in ("py", "md") for one in room.rglob(f"*.{kind}")),
+    ]
+    assert len(texts) > 200
+    says = [one for one in texts if "prefect server start" in one.read_text(encoding="utf-8")]
+    assert [str(one.relative_to(ROOT)) for one in says] == []
+    page = (ROOT / "docs" / "how-to" / "several-machines.md").read_text(encoding="utf-8")
+    assert "rackrise prefect --host" in page
+    set_there = set(re.findall(r"PREFECT_[A-Z_]+=", page))
+    assert {"PREFECT_SERVER_API_AUTH_STRING=", "PREFECT_API_AUTH_STRING="} <= set_there
 
 
 def test_words_for_make_are_in_the_makefile() -> None:

@@ -16,7 +16,7 @@ from inventory.arrows import Phase
 from inventory.due import due
 from inventory.errors import NotReady
 from inventory.life import HostState
-from inventory.models import Build, BuildOutcome, CallbackKind, Claim, StepState
+from inventory.models import AuditEntry, Build, BuildOutcome, CallbackKind, Claim, Door, StepState
 from tasks.company import Company, NothingDone, Problem
 from tests.flows.bench import Bench
 from tests.flows.test_undo import (
@@ -138,6 +138,24 @@ async def test_a_run_that_has_not_begun_does_not_let_a_host_go_on_that_is_held_m
     await bench.retry(name)
     await inception.fn(hosts=[name], company=await bench.company(name))
     assert (await bench.host(name)).state is HostState.REBOOTING
+
+
+async def test_a_flow_that_is_run_again_for_a_held_host_is_a_retry_in_the_audit_log(
+    bench: Bench,
+) -> None:
+    name = await bench.selected(1)
+    await bench.hold(name, step=7)
+    await inception.fn(hosts=[name])
+    assert (await bench.host(name)).state is HostState.REBOOTING
+    # The next is not held: to run the flow for it is no retry.
+    other = await bench.selected(2)
+    await inception.fn(hosts=[other])
+    async with bench.database.sessions() as session:
+        (entry,) = await session.exec(select(AuditEntry))
+    assert (entry.who, entry.door, entry.action) == (travel.IN_PREFECT, Door.PREFECT, "retry")
+    assert entry.about == f"host {name}"
+    assert (entry.before or {})["state"] == "held"
+    assert (entry.after or {})["state"] == "selected"
 
 
 async def held_with_its_records(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -105,7 +105,11 @@ def people_routes(gateway: Operators) -> APIRouter:
 
     @router.post("/people", status_code=201)
     async def add_person(wish: NewPerson, actor: Asking) -> PersonRow:
-        """Let somebody sign in."""
+        """Let somebody sign in. Sent again it is refused, for the name is taken.
+
+        An `Idempotency-Key` is of no use here: what was sent would be kept as a hash that is
+        computed fast, and a password is in it.
+        """
         password = None if wish.password is None else wish.password.get_secret_value()
         async with gateway.transaction() as session:
             made = await acts_on_people.add(
@@ -143,7 +147,11 @@ def people_routes(gateway: Operators) -> APIRouter:
 
     @router.post("/tokens", status_code=201)
     async def add_token(wish: NewToken, actor: Asking) -> TokenAnswer:
-        """Make a token for a program, which may do at most what yours may."""
+        """Make a token for a program, which may do at most what yours may.
+
+        An `Idempotency-Key` is of no use here, for a secret is not kept to be answered again. Sent
+        again it is refused, for the name is taken.
+        """
         lasts = None if wish.days is None else timedelta(days=wish.days)
         async with gateway.transaction() as session:
             token = await acts_on_people.add_token(

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
 
 from gateway.operators.context import Operators
+from gateway.operators.once import IdempotencyKey, once
 from gateway.operators.sessions import Asking
 from inventory import acts_on_webhooks, deliveries, webhooks
+from inventory.database import AsyncSession
 from inventory.webhook_rows import DeliveryRow, WebhookRow, delivery_row, webhook_row
 from inventory.webhooks import Wanted
 
@@ -100,14 +103,19 @@ def webhook_routes(gateway: Operators) -> APIRouter:
             found = await deliveries.of_webhook(session, name, limit=limit)
             return [delivery_row(one, event) for one, event in found]
 
-    @router.post("/webhooks/{name:path}/redeliver", status_code=202)
-    async def redeliver(name: str, wish: Again, actor: Asking) -> SentAgain:
+    @router.post("/webhooks/{name:path}/redeliver", status_code=202, response_model=SentAgain)
+    async def redeliver(
+        name: str, wish: Again, request: Request, actor: Asking, key: IdempotencyKey = None
+    ) -> Response:
         """Send once more what was given up, or certain deliveries whatever became of them."""
-        async with gateway.transaction() as session:
+
+        async def work(session: AsyncSession) -> SentAgain:
             count = await acts_on_webhooks.redeliver(
                 session, actor, name, wish.deliveries, at=gateway.clock()
             )
-        return SentAgain(count)
+            return SentAgain(count)
+
+        return await once(gateway, request, actor, key, work, 202)
 
     @router.patch("/webhooks/{name:path}")
     async def change_webhook(name: str, wish: WebhookChange, actor: Asking) -> WebhookRow:

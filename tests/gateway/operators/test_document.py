@@ -63,3 +63,35 @@ async def test_each_operation_takes_the_role_that_the_document_names(office: Off
                     wrong.append((name, asks, answer.status_code, answer.text[:100]))
     assert wrong == []
     assert least == set(Role)
+
+
+WITHOUT_A_KEY = {
+    "add_person": "what is sent holds a password, of which no fast hash is kept",
+    "add_token": "the answer holds a secret",
+    "add_webhook": "the answer holds a secret",
+    "try_rule": "touches nothing",
+}
+"""The POSTs that take no Idempotency-Key, and why."""
+
+
+def test_every_post_takes_a_key_or_is_known_to_take_none() -> None:
+    without = set()
+    for item in operators_document()["paths"].values():
+        if "post" in item:
+            named = {one["name"] for one in item["post"].get("parameters", [])}
+            if "Idempotency-Key" not in named:
+                without.add(item["post"]["operationId"])
+    assert without == set(WITHOUT_A_KEY)
+
+
+async def test_what_takes_no_key_makes_nothing_twice(office: Office) -> None:
+    office.settings = GatewaySettings(database_url=office.database.url, secret_key=KEY)
+    api = await office.api("ada", Role.ADMIN)
+    for path, body in (
+        ("people", BODIES["add_person"]),
+        ("tokens", {"name": "nightly", "role": "viewer"}),
+        ("webhooks", BODIES["add_webhook"]),
+    ):
+        sent = [await api.post(f"/api/v1/{path}", json=body) for _ in range(2)]
+        assert [one.status_code // 100 for one in sent] == [2, 4], (path, sent[1].text)
+        assert len((await api.get(f"/api/v1/{path}")).json()) == (1 if path == "webhooks" else 2)

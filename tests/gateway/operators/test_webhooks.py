@@ -78,6 +78,20 @@ async def test_a_webhook_through_the_api(office: Office) -> None:
     assert not any(one in text for one in (secret, "sealed", "word-of-mouth"))
 
 
+async def test_deliveries_are_sent_again_once_for_each_key(office: Office) -> None:
+    api = await office.api("ada", Role.ADMIN)
+    assert (await api.post("/api/v1/webhooks", json=HOOK)).status_code == 201
+    await given_up(office)
+    path, key = "/api/v1/webhooks/pager/redeliver", {"Idempotency-Key": "k"}
+    sent = [await api.post(path, json={}, headers=key) for _ in range(2)]
+    assert {(one.status_code, one.text) for one in sent} == {(202, '{"deliveries":1}')}
+    other = await api.post(path, json={"deliveries": [1]}, headers=key)
+    assert (other.status_code, "take a new one" in other.json()["message"]) == (422, True)
+    async with office.database.sessions() as session:
+        log = list(await session.exec(select(AuditEntry).order_by(col(AuditEntry.id))))
+    assert [one.action for one in log] == ["add", "redeliver"]
+
+
 async def test_what_is_wrong_is_said_with_its_status(office: Office) -> None:
     api = await office.api("ada", Role.ADMIN)
     for wrong in ({"url": "ftp://x"}, {"kinds": ["host.eaten"]}, {"name": " "}, {"name": ""}):
