@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import pytest
 
@@ -23,7 +23,7 @@ from inventory.sealing import Sealer
 from inventory.wave_draft import Draft
 from lab.doubles.oidc import oidc_double
 from serving.listeners import Listener, served, tcp_socket, url_of
-from tests.gateway.operators.browser import Window, chromium
+from tests.gateway.operators.browser import Window, chromium, chromium_with_tabs
 from tests.gateway.operators.conftest import PASSWORD, Office
 from tests.gateway.operators.elsewhere import CLIENT, SECRET, settings_for
 from tests.inventory.test_waves import arrive, fail, under_way
@@ -34,7 +34,11 @@ ADA = Actor("ada", Door.CONSOLE, Role.OPERATOR)
 
 
 @asynccontextmanager
-async def opened(office: Office, **options: object) -> AsyncIterator[tuple[Window, str]]:
+async def opened(
+    office: Office,
+    browser: Callable[..., AbstractAsyncContextManager[Window]] = chromium,
+    **options: object,
+) -> AsyncIterator[tuple[Window, str]]:
     """A window in which an admin has signed in, and the console's address."""
     await office.person("ada", Role.ADMIN)
     listener = Listener(tcp_socket("127.0.0.1", 0))
@@ -43,7 +47,7 @@ async def opened(office: Office, **options: object) -> AsyncIterator[tuple[Windo
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(served(app, [listener]))
         await stack.enter_async_context(hearing(hub, office.database.url))
-        window = await stack.enter_async_context(chromium(**options))
+        window = await stack.enter_async_context(browser(**options))
         url = url_of(listener)
         await window.page.goto(f"{url}/held")
         await window.page.get_by_label("Name").fill("ada")
@@ -90,6 +94,38 @@ async def test_a_change_is_seen_in_an_open_page_within_a_second(office: Office) 
         assert window.complaints == []
     # A machine that does much else at the time is given some more.
     assert min(took) < 1
+
+
+async def test_tabs_that_nobody_sees_leave_the_connections_to_the_others(office: Office) -> None:
+    hosts = await some_hosts(office)
+
+    async def turn(event: Event) -> None:
+        async with office.database.sessions.begin() as session:
+            await move(session, await session.get_one(Host, hosts[-1].id), event, office.now())
+
+    async with opened(office, chromium_with_tabs) as (window, url):
+        first = last = window.page
+        await first.goto(url)
+        # A browser holds six connections to one gateway.
+        for _ in range(7):
+            last = await window.context.new_page()
+            await last.goto(url)
+        row = f"#host-{hosts[-1].id}"
+        await last.locator(row).get_by_text("selected").wait_for()
+        await turn(Event.PREPARE)
+        await last.locator(row).get_by_text("preparing").wait_for()
+        # What nobody sees stands still, and is told all when it is looked at again.
+        assert await first.locator(row).get_by_text("selected").count() == 1
+        await first.bring_to_front()
+        await first.locator(row).get_by_text("preparing").wait_for()
+        await first.get_by_role("link", name="Waves").click()
+        await first.get_by_role("heading", name="Waves").wait_for()
+        await turn(Event.REBOOT)
+        await first.go_back()
+        await first.locator(row).get_by_text("rebooting").wait_for()
+        await turn(Event.KICKSTART)
+        await first.locator(row).get_by_text("installing").wait_for()
+        assert window.complaints == []
 
 
 PAGES = (
