@@ -128,6 +128,28 @@ async def test_tabs_that_nobody_sees_leave_the_connections_to_the_others(office:
         assert window.complaints == []
 
 
+async def test_an_open_fleet_tells_of_hosts_that_it_does_not_show(office: Office) -> None:
+    async with opened(office) as (window, url):
+        page = window.page
+        await page.goto(f"{url}/?state=held")
+        await page.get_by_text("No host is like this").wait_for()
+        # Until the stream is there, a change would be told by its beginning.
+        await page.wait_for_timeout(1000)
+        await office.held(1, 14, "the name server was away")
+        await page.locator("#counts").get_by_text("1 held").wait_for(timeout=5000)
+        news = page.locator("#news")
+        await news.get_by_text("Hosts: 1 now, 0 when this page was opened.").wait_for()
+        assert await window.faults() == []
+        await news.get_by_role("link").click()
+        await page.get_by_text("the name server was away").wait_for()
+        assert await news.text_content() == ""
+        # Of hosts in a group there is no count that could tell.
+        await page.goto(f"{url}/?host_group=web")
+        await page.locator("#counts").get_by_text("1 all").wait_for()
+        assert await news.count() == 0
+        assert window.complaints == []
+
+
 PAGES = (
     *("/", "/?state=held", "/held", "/audit", "/people", "/account", "/nowhere"),
     *("/hosts/mac525400000001", "/hosts/web7.example.org", "/hosts/web7.example.org/facts"),

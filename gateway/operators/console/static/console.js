@@ -86,6 +86,22 @@ function put(html) {
     old.replaceWith(one);
     focused?.focus({ preventScroll: true });
   }
+  tellOthers();
+}
+
+// Rows are those that were there when the page was opened; of others that came since, it is told.
+const counted = () => Number(document.querySelector("#counts [aria-current] b")?.textContent ?? 0);
+const opened = counted();
+
+function tellOthers() {
+  const news = document.getElementById("news");
+  const now = counted();
+  const told = now === opened ? "" : `Hosts: ${now} now, ${opened} when this page was opened. `;
+  if (!news || (news.firstChild?.textContent ?? "") === told) return;
+  const link = document.createElement("a");
+  link.href = location.pathname + location.search;
+  link.textContent = "Show them as they are";
+  news.replaceChildren(...(told ? [told, link] : []));
 }
 
 setInterval(() => { for (const html of waiting.values()) put(html); }, 300);
