@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 import time
 from contextlib import AsyncExitStack
 
@@ -28,7 +29,7 @@ from tests.gateway.operators.office_at_work import (
     some_rules_and_a_webhook,
 )
 from tests.inventory.test_waves import arrive, fail, under_way
-from tests.inventory.world import discovered
+from tests.inventory.world import WAY, discovered
 
 pytestmark = pytest.mark.long
 
@@ -43,19 +44,20 @@ async def test_a_change_is_seen_in_an_open_page_within_a_second(office: Office) 
         # Until the stream is there, a change would be told by its beginning.
         await page.wait_for_timeout(1000)
         took = []
-        for event, state in ((Event.PREPARE, "preparing"), (Event.REBOOT, "rebooting")):
+        for event, state in WAY[1:6]:
             async with office.database.sessions.begin() as session:
                 host = await session.get_one(Host, hosts[-1].id)
                 await move(session, host, event, office.now())
             began = time.monotonic()
-            await row.get_by_text(state).wait_for(timeout=5000)
+            await row.get_by_text(state.replace("_", " "), exact=True).wait_for(timeout=5000)
             took.append(time.monotonic() - began)
         print(f"seen after {', '.join(f'{one:.2f} s' for one in took)}", end=" ")
         counts = page.locator("#counts")
-        await counts.get_by_text(re.compile("1 rebooting")).wait_for(timeout=5000)
+        await counts.get_by_text(re.compile("1 first boot")).wait_for(timeout=5000)
         assert window.complaints == []
-    # A machine that does much else at the time is given some more.
-    assert min(took) < 1
+    # Of five, two may come while the machine does much else.
+    assert len(took) == 5
+    assert statistics.median(took) < 1
 
 
 async def test_tabs_that_nobody_sees_leave_the_connections_to_the_others(office: Office) -> None:
