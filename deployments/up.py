@@ -18,7 +18,7 @@ from inventory.database import make_engine, make_sessions, migrate
 from inventory.models import now
 from inventory.sitefile import read_site_file
 
-__all__ = ["Console", "GatewayRhsm", "GatewayTls", "Place", "Up", "up"]
+__all__ = ["Console", "GatewayRhsm", "GatewayTls", "Place", "Up", "first_admin", "up"]
 
 PREFECT_START_SECONDS = 120.0
 PROGRAM_START_SECONDS = 60.0
@@ -156,7 +156,7 @@ async def up(place: Place) -> AsyncIterator[Up]:
         if urls is None:
             urls = await stack.enter_async_context(embedded_postgres(place.data / "postgres"))
         await migrate(urls.rackrise)
-        first_password = await _first_admin(urls.rackrise) if place.console else None
+        first_password = await first_admin(urls.rackrise) if place.console else None
         environment = _environment(place, urls)
         require_guarded(place.prefect_host, environment)
         programs = Programs(place.data, place.inside, environment)
@@ -204,7 +204,15 @@ def _require_proxy(place: Place) -> None:
         )
 
 
-async def _first_admin(url: str) -> str | None:
+async def first_admin(url: str) -> str | None:
+    """Make ``admin`` in a database that knows nobody yet.
+
+    Args:
+        url: of the inventory's database.
+
+    Returns:
+        The password, which is kept nowhere; None: there is somebody already.
+    """
     engine = make_engine(url, pool_size=1)
     try:
         async with make_sessions(engine).begin() as session:

@@ -79,6 +79,8 @@ def fleet_routes(gateway: Operators) -> APIRouter:
             states=list(HostState),
             wanted=kept,
             filtered=bool(query),
+            # No number in the counts is of hosts by two filters, or by another.
+            counted=set(query) in (set(), {"state"}, {"trouble"}),
             choices=choices,
             more=more,
             after=after,

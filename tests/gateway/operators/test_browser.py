@@ -3,68 +3,35 @@
 from __future__ import annotations
 
 import re
+import statistics
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 import pytest
 
-from gateway.live import Hub, hearing
+from gateway.live import Hub
 from gateway.operators.app import create_operators_app
-from gateway.settings import GatewaySettings
-from inventory import acts, acts_on_waves, events, plans, rule_book, wave_advance, webhooks
+from inventory import acts_on_waves, plans
 from inventory.hosts import move
 from inventory.life import Event
-from inventory.models import Door, Host, Role
-from inventory.orders import group_named
-from inventory.rights import Actor
-from inventory.rule_draft import read_draft
-from inventory.sealing import Sealer
-from inventory.wave_draft import Draft
+from inventory.models import Host
 from lab.doubles.oidc import oidc_double
 from serving.listeners import Listener, served, tcp_socket, url_of
-from tests.gateway.operators.browser import Window, chromium
-from tests.gateway.operators.conftest import PASSWORD, Office
+from tests.gateway.operators.browser import chromium, chromium_with_tabs
+from tests.gateway.operators.conftest import Office
 from tests.gateway.operators.elsewhere import CLIENT, SECRET, settings_for
+from tests.gateway.operators.office_at_work import (
+    ADA,
+    PAGES,
+    advance,
+    opened,
+    some_hosts,
+    some_rules_and_a_webhook,
+)
 from tests.inventory.test_waves import arrive, fail, under_way
-from tests.inventory.world import discovered, make_rule
+from tests.inventory.world import WAY, discovered
 
 pytestmark = pytest.mark.long
-ADA = Actor("ada", Door.CONSOLE, Role.OPERATOR)
-
-
-@asynccontextmanager
-async def opened(office: Office, **options: object) -> AsyncIterator[tuple[Window, str]]:
-    """A window in which an admin has signed in, and the console's address."""
-    await office.person("ada", Role.ADMIN)
-    listener = Listener(tcp_socket("127.0.0.1", 0))
-    hub = Hub(10)
-    app = create_operators_app(office.settings, office.database.sessions, hub, office.now)
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(served(app, [listener]))
-        await stack.enter_async_context(hearing(hub, office.database.url))
-        window = await stack.enter_async_context(chromium(**options))
-        url = url_of(listener)
-        await window.page.goto(f"{url}/held")
-        await window.page.get_by_label("Name").fill("ada")
-        await window.page.get_by_label("Password").fill(PASSWORD)
-        await window.page.keyboard.press("Enter")
-        await window.page.wait_for_url(f"{url}/held")
-        yield window, url
-
-
-async def some_hosts(office: Office) -> list[Host]:
-    sessions = office.database.sessions
-    await office.held(1, 14, "DNS 192.0.2.1: the name server refuses the update")
-    hosts = []
-    for number in range(2, 8):
-        host, _ = await discovered(sessions, number)
-        if number > 4:
-            async with sessions.begin() as session:
-                name = f"web{number}"
-                await acts.provision(session, ADA, host.name, "web", as_name=name, at=office.now())
-        hosts.append(host)
-    return hosts
 
 
 async def test_a_change_is_seen_in_an_open_page_within_a_second(office: Office) -> None:
@@ -77,63 +44,74 @@ async def test_a_change_is_seen_in_an_open_page_within_a_second(office: Office) 
         # Until the stream is there, a change would be told by its beginning.
         await page.wait_for_timeout(1000)
         took = []
-        for event, state in ((Event.PREPARE, "preparing"), (Event.REBOOT, "rebooting")):
+        for event, state in WAY[1:6]:
             async with office.database.sessions.begin() as session:
                 host = await session.get_one(Host, hosts[-1].id)
                 await move(session, host, event, office.now())
             began = time.monotonic()
-            await row.get_by_text(state).wait_for(timeout=5000)
+            await row.get_by_text(state.replace("_", " "), exact=True).wait_for(timeout=5000)
             took.append(time.monotonic() - began)
         print(f"seen after {', '.join(f'{one:.2f} s' for one in took)}", end=" ")
         counts = page.locator("#counts")
-        await counts.get_by_text(re.compile("1 rebooting")).wait_for(timeout=5000)
+        await counts.get_by_text(re.compile("1 first boot")).wait_for(timeout=5000)
         assert window.complaints == []
-    # A machine that does much else at the time is given some more.
-    assert min(took) < 1
+    # Of five, two may come while the machine does much else.
+    assert len(took) == 5
+    assert statistics.median(took) < 1
 
 
-PAGES = (
-    *("/", "/?state=held", "/held", "/audit", "/people", "/account", "/nowhere"),
-    *("/hosts/mac525400000001", "/hosts/web7.example.org", "/hosts/web7.example.org/facts"),
-    *("/hosts/web7.example.org/arrows/6", "/hosts/mac525400000001/arrows/14"),
-    "/hosts/web7.example.org?generation=9",
-    *("/discovered", "/rules", "/rules/new", "/rules/file", "/rules/hand", "/webhooks"),
-    "/webhooks?deliveries_of=pager",
-    *("/waves", "/waves/new", "/waves/spring"),
-)
-
-
-async def advance(office: Office) -> None:
-    async with office.database.sessions.begin() as session:
-        await wave_advance.advance(session, office.now())
-
-
-async def a_wave(office: Office, hosts: list[Host]) -> None:
-    """One whose canary, two hosts, is under way."""
-    draft = Draft("spring", "web", tuple(one.name for one in hosts), canary=2, failure_share=0)
-    async with office.database.sessions.begin() as session:
-        await acts_on_waves.start(session, ADA, draft, at=office.now())
-    await advance(office)
-
-
-async def some_rules_and_a_webhook(office: Office) -> None:
-    key = "k" * 40
-    office.settings = GatewaySettings(database_url=office.database.url, secret_key=key)
-    hand = {"name": "hand", "condition": "cpus > 1", "host_group": "web", "host_name": "x"}
-    async with office.database.sessions.begin() as session:
-        await make_rule(session, await group_named(session, "web"), name="file")
-        await rule_book.create(session, read_draft(hand))
-        wanted = webhooks.Wanted("https://example.org/hook")
-        sealer = Sealer(key)
-        await webhooks.add(session, "pager", wanted, sealer=sealer, made_by="x", at=office.now())
+async def test_tabs_that_nobody_sees_leave_the_connections_to_the_others(office: Office) -> None:
     hosts = await some_hosts(office)
-    await a_wave(office, hosts[:3])
-    first, *_ = await under_way(office.database)
-    assert first.startswith(hosts[0].name)
-    await fail(office.database, first)
-    await advance(office)
-    async with office.database.sessions.begin() as session:
-        await events.publish(session, office.now())
+
+    async def turn(event: Event) -> None:
+        async with office.database.sessions.begin() as session:
+            await move(session, await session.get_one(Host, hosts[-1].id), event, office.now())
+
+    async with opened(office, chromium_with_tabs) as (window, url):
+        first = last = window.page
+        await first.goto(url)
+        # A browser holds six connections to one gateway.
+        for _ in range(7):
+            last = await window.context.new_page()
+            await last.goto(url)
+        row = f"#host-{hosts[-1].id}"
+        await last.locator(row).get_by_text("selected").wait_for()
+        await turn(Event.PREPARE)
+        await last.locator(row).get_by_text("preparing").wait_for()
+        # What nobody sees stands still, and is told all when it is looked at again.
+        assert await first.locator(row).get_by_text("selected").count() == 1
+        await first.bring_to_front()
+        await first.locator(row).get_by_text("preparing").wait_for()
+        await first.get_by_role("link", name="Waves").click()
+        await first.get_by_role("heading", name="Waves").wait_for()
+        await turn(Event.REBOOT)
+        await first.go_back()
+        await first.locator(row).get_by_text("rebooting").wait_for()
+        await turn(Event.KICKSTART)
+        await first.locator(row).get_by_text("installing").wait_for()
+        assert window.complaints == []
+
+
+async def test_an_open_fleet_tells_of_hosts_that_it_does_not_show(office: Office) -> None:
+    async with opened(office) as (window, url):
+        page = window.page
+        await page.goto(f"{url}/?state=held")
+        await page.get_by_text("No host is like this").wait_for()
+        # Until the stream is there, a change would be told by its beginning.
+        await page.wait_for_timeout(1000)
+        await office.held(1, 14, "the name server was away")
+        await page.locator("#counts").get_by_text("1 held").wait_for(timeout=5000)
+        news = page.locator("#news")
+        await news.get_by_text("Hosts: 1 now, 0 when this page was opened.").wait_for()
+        assert await window.faults() == []
+        await news.get_by_role("link").click()
+        await page.get_by_text("the name server was away").wait_for()
+        assert await news.text_content() == ""
+        # Of hosts in a group there is no count that could tell.
+        await page.goto(f"{url}/?host_group=web")
+        await page.locator("#counts").get_by_text("1 all").wait_for()
+        assert await news.count() == 0
+        assert window.complaints == []
 
 
 @pytest.mark.parametrize(

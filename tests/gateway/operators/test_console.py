@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import httpx
 import pytest
+from sqlmodel import select
 
+from gateway.operators.console import fleet
 from gateway.operators.console.signing_in import own_path
 from gateway.settings import GatewaySettings
-from inventory import people
+from inventory import acts, people
 from inventory.hosts import take_name
-from inventory.models import Host, Role
+from inventory.models import Build, Host, Interface, Role, Site
 from tests.gateway.operators.conftest import PASSWORD, Office
+from tests.gateway.operators.office_at_work import ADA
 from tests.inventory.world import discovered
 
 
@@ -111,14 +115,71 @@ async def test_people_who_were_disabled_are_out_at_once(office: Office) -> None:
     assert (await browser.get("/")).status_code == 303
 
 
-async def test_the_fleet_is_filtered_and_paged(office: Office) -> None:
-    for number in range(1, 4):
-        await discovered(office.database.sessions, number)
+def hosts_of(page: str) -> list[str]:
+    return re.findall(r'<tr id="host-\d+".*?<a href="/hosts/([^"]+)">', page, re.DOTALL)
+
+
+async def test_the_fleet_is_filtered(office: Office) -> None:
+    found = [await discovered(office.database.sessions, number) for number in range(1, 4)]
+    async with office.database.sessions.begin() as session:
+        at = office.now()
+        for number, (host, _) in enumerate(found[:2], start=1):
+            await acts.provision(session, ADA, host.name, "web", as_name=f"web{number}", at=at)
+        slow = await session.get_one(Build, found[0][1].id)
+        slow.trouble, slow.trouble_since = "slower than usual", at
+        far = Site(name="far", gateway_url="http://192.0.2.2:8000")
+        session.add(far)
+        await session.flush()
+        elsewhere = await session.get_one(Host, found[2][0].id)
+        elsewhere.site_id = far.id
+        own = select(Interface).where(Interface.host_id == elsewhere.id)
+        (await session.exec(own)).one().subnet_id = None
     browser = await sign_in(office)
-    text = (await browser.get("/", params={"text": "0002"})).text
-    assert ("mac525400000002" in text, "mac525400000001" in text) == (True, False)
-    assert "No host is like this" in (await browser.get("/?state=held")).text
-    assert (await browser.get("/?state=nonsense")).status_code == 200
+    one, two, three = "web1.example.org", "web2.example.org", "mac525400000003"
+    for query, expected in (
+        ("", [three, one, two]),
+        ("text=0003", [three]),
+        ("text=WEB", [one, two]),
+        ("state=discovered", [three]),
+        ("state=held", []),
+        ("state=nonsense", [three, one, two]),
+        ("host_group=web", [one, two]),
+        ("host_group=db", []),
+        ("site=lab", [one, two]),
+        ("site=far", [three]),
+        ("site=nowhere", []),
+        ("subnet=lan", [one, two]),
+        ("subnet=dmz", []),
+        ("trouble=true", [one]),
+        ("host_group=web&text=web2&subnet=lan", [two]),
+        ("trouble=true&text=web2", []),
+    ):
+        page = (await browser.get(f"/?{query}")).text
+        assert hosts_of(page) == expected, query
+        assert ("No host is like this" in page) == (not expected), query
+    page = (await browser.get("/?host_group=web&site=lab&subnet=lan&trouble=true")).text
+    for chosen in ('value="web" selected', 'value="lab" selected', 'value="lan" selected'):
+        assert chosen in page
+    assert 'name="trouble" value="true" checked' in page
+
+
+async def test_the_fleet_is_paged_with_its_filters(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "_A_PAGE", 2)
+    for number in range(1, 6):
+        await discovered(office.database.sessions, number)
+    await office.held(6, 14, "the name server was away")
+    browser = await sign_in(office)
+    path, pages = "/?state=discovered&text=mac", []
+    while path:
+        page = (await browser.get(path)).text
+        pages.append(hosts_of(page))
+        assert ("From the beginning" in page) == (len(pages) > 1)
+        found = re.search(r'<a rel="next" href="([^"]+)">Next hosts</a>', page)
+        path = html.unescape(found[1]) if found else ""
+    names = [f"mac52540000000{number}" for number in range(1, 6)]
+    assert pages == [names[:2], names[2:4], names[4:]]
 
 
 async def test_files_are_kept_by_browsers_and_pages_are_not(office: Office) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 
@@ -23,6 +24,7 @@ from tests.inventory.world import WAY, discovered
 NAME = "web1.example.org"
 ADA = Actor("ada", Door.CONSOLE, Role.OPERATOR)
 PLANTED = "<img src=x onerror=alert(1)>"
+ESCAPED = re.escape(html.escape(PLANTED, quote=False))
 BUTTONS = ("retry", "provision", "rebuild", "cancel", "decommission", "plan")
 
 
@@ -150,6 +152,11 @@ async def test_behind_an_arrow_is_what_was_exchanged(office: Office) -> None:
     names = (await browser.get(f"/hosts/{NAME}/arrows/14")).text
     assert "192.0.2.9" in names
     assert "192.0.2.20" in names
+    told = (await browser.get(f"/hosts/{NAME}/arrows/27")).text
+    assert re.search(rf"<h2>Told: built .* from 192\.0\.2\.77<.*\s+<pre .*>{ESCAPED}</pre>", told)
+    given = (await browser.get(f"/hosts/{NAME}/arrows/21")).text
+    assert re.search(rf"<h2>What the host was given .*\s+<pre .*># {ESCAPED}\ntext</pre>", given)
+    assert "Of this arrow nothing more is kept" not in told + given
     for path in ("arrows/27", "arrows/21", "arrows/14", "facts", ""):
         answer = await browser.get(f"/hosts/{NAME}/{path}".rstrip("/"))
         assert answer.status_code == 200, path

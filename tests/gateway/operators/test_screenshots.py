@@ -21,7 +21,7 @@ from inventory.rule_draft import read_draft
 from inventory.wave_draft import Draft
 from tests.gateway.operators.browser import Window
 from tests.gateway.operators.conftest import Office
-from tests.gateway.operators.test_browser import opened
+from tests.gateway.operators.office_at_work import opened
 from tests.inventory.test_waves import arrive
 from tests.inventory.world import WAY, later, seen
 

@@ -86,20 +86,55 @@ function put(html) {
     old.replaceWith(one);
     focused?.focus({ preventScroll: true });
   }
+  tellOthers();
+}
+
+// Rows are those that were there when the page was opened; of others that came since, it is told.
+const counted = () => Number(document.querySelector("#counts [aria-current] b")?.textContent ?? 0);
+const opened = counted();
+
+function tellOthers() {
+  const news = document.getElementById("news");
+  const now = counted();
+  const told = now === opened ? "" : `Hosts: ${now} now, ${opened} when this page was opened. `;
+  if (!news || (news.firstChild?.textContent ?? "") === told) return;
+  const link = document.createElement("a");
+  link.href = location.pathname + location.search;
+  link.textContent = "Show them as they are";
+  news.replaceChildren(...(told ? [told, link] : []));
 }
 
 setInterval(() => { for (const html of waiting.values()) put(html); }, 300);
 
+// Browsers allow six connections to a gateway, all tabs together: only pages that are seen hold one,
+// and whoever comes back to a page is told first what has changed.
 function live(address) {
-  const stream = new EventSource(address);
+  let stream = null;
   const lost = document.createElement("p");
   lost.className = "offline";
   lost.setAttribute("role", "status");
   lost.textContent = "Not live: the gateway does not answer. It is tried again.";
-  stream.addEventListener("open", () => lost.remove());
-  stream.addEventListener("error", () => document.body.append(lost));
-  stream.addEventListener("piece", (event) => put(event.data));
-  stream.addEventListener("ended", () => { stream.close(); location.reload(); });
+
+  function close() {
+    stream?.close();
+    stream = null;
+    lost.remove();
+  }
+
+  function open() {
+    if (stream || document.hidden) return;
+    stream = new EventSource(address);
+    stream.addEventListener("open", () => lost.remove());
+    stream.addEventListener("error", () => document.body.append(lost));
+    stream.addEventListener("piece", (event) => put(event.data));
+    stream.addEventListener("ended", () => { close(); location.reload(); });
+  }
+
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  // Left, a page may be kept as it is for whoever goes back to it.
+  window.addEventListener("pagehide", close);
+  window.addEventListener("pageshow", open);
+  open();
 }
 
 // An arrow opens beside its host; without this it is a page of its own.
