@@ -58,7 +58,9 @@ format: $(STAMP) ## put into the one format what is not
 	$(VENV)/bin/ruff format .
 
 bench: setup ## what Rackrise costs
-	@for program in benchmarks/[a-z]*.py; do $(PYTHON) -m benchmarks.$$(basename $$program .py); done
+	@above=0; for program in benchmarks/[a-z]*.py; do \
+	  $(PYTHON) -m benchmarks.$$(basename $$program .py) || above=1; \
+	done; exit $$above
 
 lock: $(STAMP) ## resolve the dependencies of pyproject.toml; versions in the lock are kept
 	$(VENV)/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
