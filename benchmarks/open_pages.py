@@ -134,7 +134,7 @@ async def open_pages(
     """Pages that are open while the block lasts; what came is added to ``came`` at its end."""
     code = (
         "import asyncio, json, sys; from benchmarks.open_pages import read; "
-        "asyncio.run(read(sys.argv[1], json.loads(sys.argv[2])))"
+        "asyncio.run(read(sys.argv[1], json.loads(sys.stdin.readline())))"
     )
     pipe = asyncio.subprocess.PIPE
     reader = await asyncio.create_subprocess_exec(
@@ -142,7 +142,6 @@ async def open_pages(
         "-c",
         code,
         served.console_url,
-        json.dumps(pages),
         stdin=pipe,
         stdout=pipe,
         limit=2**26,
@@ -150,6 +149,8 @@ async def open_pages(
     try:
         if reader.stdin is None or reader.stdout is None:
             raise RuntimeError("a process without its pipes")
+        # An argument may be no longer than 128 KiB, and two hundred addresses are.
+        reader.stdin.write(json.dumps(pages).encode() + b"\n")
         async with asyncio.timeout(OPEN_SECONDS):
             if await reader.stdout.readline() != b"open\n":
                 raise RuntimeError("the pages did not open")
