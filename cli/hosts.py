@@ -234,15 +234,20 @@ def rebuild(
             "--group", help="Host group that it becomes; else its own.", autocompletion=group_names
         ),
     ] = None,
+    as_name: Annotated[
+        str, typer.Option("--name", help="Name that it gets; else it keeps its own.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
-    """Install a host anew, under its name and address: what is on its disk is lost."""
+    """Install a host anew, under its address: what is on its disk is lost."""
     from inventory import acts
     from inventory.models import now
 
     async def order(session: AsyncSession) -> _Acted:
         who = at_the_command_line()
-        return _acted(await acts.rebuild(session, who, name, group=group or "", at=now()))
+        return _acted(
+            await acts.rebuild(session, who, name, group or "", as_name=as_name, at=now())
+        )
 
     done = with_inventory(order)
     tell(f"{name} is built anew; see: rackrise hosts show {done.name}", done, as_json=as_json)

@@ -11,11 +11,10 @@ from datetime import datetime
 
 from sqlmodel import col, select
 
-from inventory import audit, hosts, orders, retries, rights
+from inventory import audit, orders, retries, rights
 from inventory.allowed import Act, require_role
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
-from inventory.errors import InventoryError, NotReady
-from inventory.life import HostState
+from inventory.errors import InventoryError
 from inventory.models import Build, Host, HostGroup
 from inventory.rights import Actor
 
@@ -42,14 +41,7 @@ class Provisioned:
 
 
 async def provision(
-    session: AsyncSession,
-    actor: Actor,
-    name: str,
-    group: str,
-    *,
-    as_name: str = "",
-    anew: bool = True,
-    at: datetime,
+    session: AsyncSession, actor: Actor, name: str, group: str, *, as_name: str = "", at: datetime
 ) -> Host:
     """Provision a host: its run starts at once.
 
@@ -59,7 +51,6 @@ async def provision(
         name: of the host, as it is called now.
         group: name of the host group that it becomes.
         as_name: name that it gets; empty keeps what it has.
-        anew: also where it is in operation; not from a page, which may be older than its system.
         at: the present.
 
     Raises:
@@ -67,10 +58,6 @@ async def provision(
     """
     host = await _theirs(session, actor, Act.PROVISION, name)
     rights.require_group(actor, group)
-    host = await hosts.lock_host(session, host.id)
-    if host.state is HostState.IN_OPERATION and not anew:
-        need = "somebody has brought it there meanwhile: rebuild it if what is on it may be lost"
-        raise NotReady(host.name, host.state, need)
     before = await audit.condition_of(session, host.id)
     wanted = await orders.group_named(session, group)
     await orders.provision(session, host, wanted, name=as_name or None, asked_by=actor.title, at=at)
@@ -83,8 +70,6 @@ async def provision_all(
     session: AsyncSession, actor: Actor, names: Sequence[str], group: str, *, at: datetime
 ) -> Provisioned:
     """Provision hosts under the names that they have; one that is refused keeps no other from it.
-
-    One that is in operation is refused.
 
     Raises:
         InventoryError: they only look, or the host group is not theirs or not known.
@@ -102,7 +87,7 @@ async def provision_all(
     for name in dict.fromkeys([*there, *names]):
         try:
             async with session.begin_nested():
-                await provision(session, actor, name, group, anew=False, at=at)
+                await provision(session, actor, name, group, at=at)
             selected.append(name)
         except InventoryError as error:
             refused[name] = str(error)
@@ -110,9 +95,15 @@ async def provision_all(
 
 
 async def rebuild(
-    session: AsyncSession, actor: Actor, name: str, *, group: str = "", at: datetime
+    session: AsyncSession,
+    actor: Actor,
+    name: str,
+    group: str = "",
+    *,
+    as_name: str = "",
+    at: datetime,
 ) -> Host:
-    """Install a host anew, under its name and address; empty ``group`` keeps its own.
+    """Install a host anew, under its address; empty ``group`` and ``as_name`` keep its own.
 
     Raises:
         InventoryError: it is not known, not theirs, or cannot be rebuilt now.
@@ -123,7 +114,7 @@ async def rebuild(
         rights.require_group(actor, group)
         wanted = await orders.group_named(session, group)
     before = await audit.condition_of(session, host.id)
-    await orders.rebuild(session, host, wanted, asked_by=actor.title, at=at)
+    await orders.rebuild(session, host, wanted, name=as_name or None, asked_by=actor.title, at=at)
     await audit.record_host(session, actor, "rebuild", host.id, before=before, at=at)
     await notify(session, CHANNEL_CALLBACKS)
     return host

@@ -39,15 +39,18 @@ class Act(StrEnum):
 MAY_BE_PROVISIONED = frozenset(
     {HostState.DISCOVERED, HostState.HELD, HostState.IN_OPERATION, HostState.CANCELLED}
 )
-"""Where a host may be for that; of held hosts it takes more."""
+"""Where a host may be for that, or for being built anew; of held hosts it takes more."""
 _MAY_BE_CANCELLED = frozenset(
     one.source for one in TRANSITIONS if one.event is Event.CANCEL
 ) | frozenset({HostState.CANCELLING})
 _BEFORE_REBOOT = frozenset({HostState.DISCOVERED, HostState.SELECTED, HostState.PREPARING})
 _LEAVING = frozenset({HostState.CANCELLING, HostState.DECOMMISSIONING})
+_WHEN_PROVISIONED = (
+    "it can be provisioned when it is discovered, cancelled or held before its reboot, and be "
+    "built anew when it is in operation"
+)
 _LOOKS_ONLY = frozenset({Act.PLAN})
 _WITHOUT_USE = {
-    HostState.IN_OPERATION: frozenset({Act.PROVISION}),
     HostState.DISCOVERED: frozenset({Act.REBUILD}),
     HostState.CANCELLING: frozenset({Act.CANCEL}),
     HostState.DECOMMISSIONING: frozenset({Act.DECOMMISSION}),
@@ -130,17 +133,19 @@ def _need(act: Act, host: Host, build: Build | None, *, group_named: bool) -> st
     match act:
         case Act.RETRY if held is None:
             return "only a host that is held can be retried"
+        case Act.PROVISION if host.state is HostState.IN_OPERATION:
+            # Whoever asks may look at a page, or repeat a call, that is older than its system.
+            return "it has a system: rebuild it if what is on its disk may be lost"
         case Act.PROVISION if not _provisionable(host, build):
-            return (
-                "it can be provisioned when it is discovered, cancelled, in operation, or held "
-                "before its reboot"
-            )
+            return _WHEN_PROVISIONED
         case Act.REBUILD if host.host_group_id is None and not group_named:
             return "nobody has said what it is to be: name a host group"
         case Act.REBUILD if held is not None and held.held_from in _LEAVING:
             return "what it had is being undone: retry that first"
-        case Act.REBUILD if held is None or before_reboot(held):
-            return _need(Act.PROVISION, host, build, group_named=group_named)
+        case Act.REBUILD if (held is None or before_reboot(held)) and not _provisionable(
+            host, build
+        ):
+            return _WHEN_PROVISIONED
         case Act.CANCEL if host.state not in _MAY_BE_CANCELLED or build is None:
             return "a host can be cancelled while it is being built"
         case Act.CANCEL if build is not None and build.held_from is HostState.DECOMMISSIONING:

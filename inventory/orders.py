@@ -49,6 +49,7 @@ async def provision(
     group: HostGroup,
     *,
     name: str | None,
+    anew: bool = False,
     asked_by: str,
     at: datetime,
 ) -> Build:
@@ -56,9 +57,10 @@ async def provision(
 
     Args:
         session: in the caller's transaction; the host stays locked until its end.
-        host: discovered, cancelled, held or in operation.
+        host: discovered, cancelled or held.
         group: what it is to become.
         name: full name, or a short one that the group's domain completes; None keeps what it has.
+        anew: also where it is in operation: what is on its disk is lost.
         asked_by: who or what asked for it, kept for audit.
         at: the present.
 
@@ -69,7 +71,8 @@ async def provision(
     """
     host = await hosts.lock_host(session, host.id)
     build = await builds.current_build(session, host.id)
-    require_ready(Act.PROVISION, host, build)
+    over = anew and host.state is HostState.IN_OPERATION
+    require_ready(Act.REBUILD if over else Act.PROVISION, host, build, group_named=True)
     event: Event | None = Event.REBUILD
     if build is None:
         build = await builds.open_build(session, host, group=group, asked_by=asked_by, at=at)
@@ -212,14 +215,21 @@ async def _leave(
 
 
 async def rebuild(
-    session: AsyncSession, host: Host, group: HostGroup | None, *, asked_by: str, at: datetime
+    session: AsyncSession,
+    host: Host,
+    group: HostGroup | None,
+    *,
+    name: str | None = None,
+    asked_by: str,
+    at: datetime,
 ) -> Build:
-    """Build a host anew: the next generation, under its name and address.
+    """Build a host anew: the next generation, under its address.
 
     Args:
         session: in the caller's transaction; the host stays locked until its end.
         host: in operation, cancelled or held; what a held build has made is taken over.
         group: what it is to become; None: what it is.
+        name: as for ``provision``.
         asked_by: who asked for it.
         at: the present.
 
@@ -233,7 +243,7 @@ async def rebuild(
         group = await session.get_one(HostGroup, host.host_group_id)
     if host.state is HostState.HELD and build is not None and not before_reboot(build):
         build = await _supersede(session, host, build, group, asked_by=asked_by, at=at)
-        build = await _select(session, host, build, group, name=None, asked_by=asked_by, at=at)
+        build = await _select(session, host, build, group, name=name, asked_by=asked_by, at=at)
         await hosts.move(session, host, Event.REBUILD, at)
         return build
-    return await provision(session, host, group, name=None, asked_by=asked_by, at=at)
+    return await provision(session, host, group, name=name, anew=True, asked_by=asked_by, at=at)

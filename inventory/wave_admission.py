@@ -14,6 +14,7 @@ from sqlmodel import col, select
 from inventory.allowed import Act, require_ready
 from inventory.database import AsyncSession
 from inventory.errors import BadWave, InventoryError, NotReady, UnfitHosts, UnknownHost
+from inventory.life import HostState
 from inventory.models import Build, Host, Wave, WaveHost
 from inventory.rights import Actor, in_scope
 from inventory.standing import Standing, standings
@@ -43,7 +44,9 @@ def require_fit(
     Raises:
         NotReady: says why.
     """
-    require_ready(Act.PROVISION, host, build)
+    # What is said of its system below is more than that there is one.
+    over = host.state is HostState.IN_OPERATION
+    require_ready(Act.REBUILD if over else Act.PROVISION, host, build, group_named=True)
     if admitted is not None and standing.group_id not in (None, admitted.group_id, group):
         need = "somebody has asked for another host group after it had come into the wave"
         raise NotReady(host.name, host.state, need)

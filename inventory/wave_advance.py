@@ -293,7 +293,12 @@ class _Round:
                     admitted=admitted,
                 )
                 build = await orders.provision(
-                    self.session, host, group, name=None, asked_by=f"wave {wave.name}", at=self.at
+                    *(self.session, host, group),
+                    name=None,
+                    # Whether its system may be lost was just asked.
+                    anew=True,
+                    asked_by=f"wave {wave.name}",
+                    at=self.at,
                 )
         except StillRuns:
             self.busy.add(row.host_id)

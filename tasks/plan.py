@@ -148,9 +148,10 @@ async def order_planned(planned: list[Plan], group: str, name: str) -> None:
     async with m.sessions.begin() as session:
         for one in planned:
             host = await session.get_one(Host, one.host_id)
-            await acts.provision(
-                session, _APPROVED, host.name, group or one.group, as_name=name, at=m.clock()
-            )
+            built = host.state is HostState.IN_OPERATION
+            act = acts.rebuild if built else acts.provision
+            becomes = group or one.group
+            await act(session, _APPROVED, host.name, becomes, as_name=name, at=m.clock())
         await notify(session, CHANNEL_CALLBACKS)
 
 

@@ -77,7 +77,8 @@ async def provisioned(bench: Bench, name: str, new: str | None) -> None:
     async with bench.database.sessions.begin() as session:
         host = await hosts.named(session, name)
         group = await orders.group_named(session, "plain")
-        await orders.provision(session, host, group, name=new, asked_by="the test", at=now())
+        act = orders.rebuild if host.state is HostState.IN_OPERATION else orders.provision
+        await act(session, host, group, name=new, asked_by="the test", at=now())
 
 
 async def rebuilt(bench: Bench, name: str) -> None:

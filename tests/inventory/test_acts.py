@@ -88,7 +88,7 @@ async def test_an_old_page_installs_nothing_over_what_is_in_operation(database: 
     await arrive(database, "w1.example.org")
     async with database.sessions.begin() as session:
         with pytest.raises(NotReady, match="rebuild it"):
-            await acts.provision(session, ADA, "w1.example.org", "web", anew=False, at=later(2))
+            await acts.provision(session, ADA, "w1.example.org", "web", at=later(2))
         told = await acts.provision_all(session, ADA, ["w1.example.org"], "web", at=later(2))
     assert told.selected == []
 

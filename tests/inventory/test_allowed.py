@@ -85,7 +85,6 @@ async def test_what_is_offered_is_done_and_what_is_not_is_refused(
                     refused = await ask(session, actor, act, here)
                     await session.rollback()
                 useless = (state, act) in {
-                    (HostState.IN_OPERATION, Act.PROVISION),
                     (HostState.DISCOVERED, Act.REBUILD),
                     (HostState.CANCELLING, Act.CANCEL),
                     (HostState.DECOMMISSIONING, Act.DECOMMISSION),

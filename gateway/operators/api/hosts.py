@@ -44,10 +44,16 @@ class Provision(_Body):
     name: Annotated[Name, Field(description="Name that it gets; empty keeps what it has.")] = ""
 
 
-class Rebuild(_Body):
-    """What a host is to become anew."""
+class Planned(_Body):
+    """What a host would become."""
 
     host_group: Annotated[str, Field(description="Empty keeps its own.")] = ""
+
+
+class Rebuild(Planned):
+    """What a host is to become anew."""
+
+    name: Annotated[Name, Field(description="Name that it gets; empty keeps what it has.")] = ""
 
 
 class Cancel(_Body):
@@ -182,7 +188,7 @@ def host_routes(gateway: Operators) -> APIRouter:
 
         async def work(session: AsyncSession) -> Ordered:
             found = await acts.rebuild(
-                session, actor, name, group=wish.host_group, at=gateway.clock()
+                session, actor, name, wish.host_group, as_name=wish.name, at=gateway.clock()
             )
             return Ordered(found.name, found.state)
 
@@ -226,7 +232,7 @@ def host_routes(gateway: Operators) -> APIRouter:
 
     @router.post("/hosts/{name}/plan", status_code=202, response_model=PlanView)
     async def ask_plan(
-        name: str, wish: Rebuild, request: Request, actor: Asking, key: IdempotencyKey = None
+        name: str, wish: Planned, request: Request, actor: Asking, key: IdempotencyKey = None
     ) -> Response:
         """Ask what provisioning a host would create, change and leave; nothing is touched."""
 

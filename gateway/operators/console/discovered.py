@@ -92,7 +92,7 @@ async def _provision(
     async with gateway.transaction() as session:
         if not called:
             return await acts.provision_all(session, who.actor, names, group, at=at)
-        await acts.provision(session, who.actor, names[0], group, as_name=called, anew=False, at=at)
+        await acts.provision(session, who.actor, names[0], group, as_name=called, at=at)
         return Provisioned(names, {})
 
 

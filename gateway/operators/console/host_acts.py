@@ -70,10 +70,7 @@ def _onward(router: APIRouter, gateway: Operators) -> None:
         async def work(session: AsyncSession) -> tuple[str, str]:
             called = as_name.strip().lower()
             host = await acts.provision(
-                *(session, who.actor, name, host_group),
-                as_name=called,
-                anew=False,
-                at=gateway.clock(),
+                session, who.actor, name, host_group, as_name=called, at=gateway.clock()
             )
             return host.name, f"{host.name} is on its way as {host_group}"
 
