@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
-import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
@@ -14,7 +12,7 @@ from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
 from inventory.models import Callback, CallbackKind
 from inventory.storable import storable_text
 
-__all__ = ["keep", "latest", "mark_handled", "unhandled"]
+__all__ = ["keep", "latest"]
 
 
 async def keep(
@@ -64,27 +62,6 @@ async def keep(
     if callback_id is not None and not handled:
         await notify(session, CHANNEL_CALLBACKS)
     return callback_id
-
-
-async def unhandled(session: AsyncSession, limit: int) -> list[Callback]:
-    """The oldest callbacks that nobody has handled, locked; those that others hold are left out."""
-    found = await session.exec(
-        select(Callback)
-        .where(col(Callback.handled_at).is_(None))
-        .order_by(col(Callback.id))
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return list(found)
-
-
-async def mark_handled(session: AsyncSession, ids: Iterable[int], at: datetime) -> None:
-    """Say that callbacks are handled; one that was keeps its time."""
-    await session.exec(
-        sa.update(Callback)
-        .where(col(Callback.id).in_(list(ids)), col(Callback.handled_at).is_(None))
-        .values(handled_at=at)
-    )
 
 
 async def latest(session: AsyncSession, build_id: UUID, kind: CallbackKind) -> Callback | None:

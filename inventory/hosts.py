@@ -36,7 +36,6 @@ __all__ = [
     "discovered_name",
     "host_by_mac",
     "host_by_name",
-    "hosts_in",
     "keep_facts",
     "lock_host",
     "move",
@@ -276,16 +275,6 @@ async def named(session: AsyncSession, name: str) -> Host:
     if host is None:
         raise UnknownHost(name)
     return host
-
-
-async def hosts_in(session: AsyncSession, *states: HostState) -> list[Host]:
-    """All hosts in any of the states, the one that has been there longest first."""
-    found = await session.exec(
-        select(Host)
-        .where(col(Host.state).in_(states))
-        .order_by(col(Host.state_since), col(Host.id))
-    )
-    return list(found)
 
 
 async def of_group(session: AsyncSession, group_id: int) -> list[Host]:

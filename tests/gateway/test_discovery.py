@@ -7,12 +7,13 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlmodel import select
 
 from inventory.arrows import Evidence
 from inventory.builds import close_build, latest_build
-from inventory.hosts import host_by_mac, hosts_in, lock_host, move
+from inventory.hosts import host_by_mac, lock_host, move
 from inventory.life import Event, HostState
-from inventory.models import BuildOutcome, Callback, CallbackKind, Facts, Site, StepState
+from inventory.models import BuildOutcome, Callback, CallbackKind, Facts, Host, Site, StepState
 from tests.gateway.conftest import PROXY, World
 from tests.inventory.world import later
 
@@ -68,7 +69,7 @@ async def test_the_same_machine_twice_is_one_host_with_the_newer_facts(
     async with world.database.sessions.begin() as session:
         kept = await session.get_one(Facts, (1, "discovery"))
         assert kept.values["memorysize_mb"] == "1024.00"
-        assert len(await hosts_in(session, HostState.DISCOVERED)) == 1
+        assert [one.state for one in await session.exec(select(Host))] == [HostState.DISCOVERED]
 
 
 async def test_what_is_told_again_in_the_same_build_is_no_news(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -13,6 +14,7 @@ from gateway.operators.once import IdempotencyKey, once
 from gateway.operators.sessions import Asking
 from inventory import acts_on_waves, wave_views
 from inventory.database import AsyncSession
+from inventory.models import Wave
 from inventory.rights import Actor
 from inventory.wave_draft import MOST_HOSTS, Draft
 from inventory.wave_rows import WaveDetail, WavePage, WaveRow
@@ -69,6 +71,19 @@ def wave_routes(gateway: Operators) -> APIRouter:
     """``/waves``."""
     router = APIRouter(tags=["waves"])
 
+    async def steer(
+        act: Callable[..., Awaitable[Wave]],
+        name: str,
+        request: Request,
+        actor: Actor,
+        key: str | None,
+    ) -> Response:
+        async def work(session: AsyncSession) -> WaveRow:
+            await act(session, actor, name, at=gateway.clock())
+            return await _row(session, actor, name)
+
+        return await once(gateway, request, actor, key, work)
+
     @router.get("/waves")
     async def list_waves(
         actor: Asking,
@@ -109,36 +124,21 @@ def wave_routes(gateway: Operators) -> APIRouter:
         name: str, request: Request, actor: Asking, key: IdempotencyKey = None
     ) -> Response:
         """Order no more hosts for now; those under way go on."""
-
-        async def work(session: AsyncSession) -> WaveRow:
-            await acts_on_waves.pause(session, actor, name, at=gateway.clock())
-            return await _row(session, actor, name)
-
-        return await once(gateway, request, actor, key, work)
+        return await steer(acts_on_waves.pause, name, request, actor, key)
 
     @router.post("/waves/{name}/go-on", response_model=WaveRow)
     async def go_on_with_wave(
         name: str, request: Request, actor: Asking, key: IdempotencyKey = None
     ) -> Response:
         """Let a paused or stopped wave go on; after a stop the failures so far count no more."""
-
-        async def work(session: AsyncSession) -> WaveRow:
-            await acts_on_waves.go_on(session, actor, name, at=gateway.clock())
-            return await _row(session, actor, name)
-
-        return await once(gateway, request, actor, key, work)
+        return await steer(acts_on_waves.go_on, name, request, actor, key)
 
     @router.post("/waves/{name}/cancel", response_model=WaveRow)
     async def cancel_wave(
         name: str, request: Request, actor: Asking, key: IdempotencyKey = None
     ) -> Response:
         """Let the hosts go that are not ordered yet; those under way go on."""
-
-        async def work(session: AsyncSession) -> WaveRow:
-            await acts_on_waves.cancel(session, actor, name, at=gateway.clock())
-            return await _row(session, actor, name)
-
-        return await once(gateway, request, actor, key, work)
+        return await steer(acts_on_waves.cancel, name, request, actor, key)
 
     return router
 
