@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -60,7 +61,7 @@ class Programs:
             code = None
         finally:
             if process.returncode is None:
-                process.kill()
+                _kill(process)
                 await process.wait()
         if code != 0:
             said = "ended with " + str(code) if code is not None else f"took over {deadline:g} s"
@@ -122,7 +123,7 @@ class Programs:
                     await process.wait()
             except TimeoutError:
                 _log.warning("%s did not end within %g s and is killed", name, STOP_SECONDS)
-                process.kill()
+                _kill(process)
                 await process.wait()
 
     async def _spawn(self, name: str, command: Sequence[str]) -> asyncio.subprocess.Process:
@@ -161,3 +162,9 @@ class Programs:
                     f"{name} is not ready after {deadline:g} s; it says:\n{self._tail(name)}"
                 )
             await asyncio.sleep(_PROBE_SECONDS)
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    # With all that it has started: each of them leads a session of its own.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -25,6 +25,7 @@ from inventory.models import DiscoveryRule, Domain, Host, HostGroup
 from inventory.rule_book import row_of
 from inventory.rule_draft import RuleDraft
 from inventory.scope import Scope
+from inventory.standing import standings
 
 __all__ = [
     "RuleVerdict",
@@ -183,6 +184,8 @@ class Would(StrEnum):
     TAKES = "takes"
     DOES_NOT = "does not"
     NO_ROOM = "no room"
+    LEAVES = "leaves"
+    """It has a system, which no rule installs anew."""
     ERROR = "error"
     OFF = "not in use"
 
@@ -236,20 +239,30 @@ async def explain_all(session: AsyncSession, hosts: Sequence[Host]) -> dict[int,
     every = list(found)
     machines = await machines_of(session, [one.id for one in hosts])
     taken = await rules.places_taken(session)
+    waiting = [one.id for one in hosts if one.state is HostState.DISCOVERED]
+    built = {one for one, how in (await standings(session, waiting)).items() if how.operated}
     explained = {}
     for host in hosts:
-        explained[host.id] = _verdicts(every, host, machines.get(host.id, Machine()), taken)
+        machine = machines.get(host.id, Machine())
+        explained[host.id] = _verdicts(every, host, machine, taken, has_system=host.id in built)
         await asyncio.sleep(0)
     return explained
 
 
 def _verdicts(
-    every: Sequence[DiscoveryRule], host: Host, machine: Machine, taken: Mapping[int, int]
+    every: Sequence[DiscoveryRule],
+    host: Host,
+    machine: Machine,
+    taken: Mapping[int, int],
+    *,
+    has_system: bool,
 ) -> list[RuleVerdict]:
     verdicts: list[RuleVerdict] = []
     chosen = False
     for rule in every:
         verdict, why, name = _judged(rule, host, machine, taken.get(rule.id, 0))
+        if has_system and verdict is Would.TAKES:
+            verdict, why = Would.LEAVES, "its condition is true, but the host has a system"
         nameless = verdict is Would.ERROR and why.startswith(_NAMELESS)
         first = not chosen and (verdict is Would.TAKES or nameless)
         chosen = chosen or first

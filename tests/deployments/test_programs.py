@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from deployments.programs import Programs
+from lab.process import until
 
 SLOW = """
 import signal, sys, time, pathlib
@@ -55,6 +56,37 @@ async def test_whoever_is_cancelled_often_still_ends_all_programs_in_order(tmp_p
         await running
     assert ended.read_text().split() == ["third", "second", "first"]
     assert not [one for one in ids if psutil.pid_exists(one)]
+
+
+FAMILY = """
+import pathlib, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+pathlib.Path(sys.argv[1]).write_text(str(child.pid))
+time.sleep(600)
+"""
+"""Hears no signal, and has started another program."""
+
+
+async def test_what_does_not_end_is_killed_with_all_that_it_has_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.programs.STOP_SECONDS", 0.2)
+    programs, written = Programs(tmp_path, (), {}), tmp_path / "child"
+    await programs.start("family", [sys.executable, "-c", FAMILY, str(written)])
+
+    async def has_child() -> bool:
+        return written.exists() and bool(written.read_text())
+
+    await until(has_child, what="it has started another", deadline=20, every=0.05)
+    child = psutil.Process(int(written.read_text()))
+    await programs.stop()
+
+    async def gone() -> bool:
+        # Its parent has gone: whoever collects it may take a moment.
+        return not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+    await until(gone, what="what it had started is gone", deadline=10, every=0.05)
 
 
 async def test_a_signal_that_comes_again_does_not_break_off_the_end() -> None:

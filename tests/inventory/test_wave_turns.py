@@ -14,6 +14,7 @@ from inventory.models import BuildOutcome, Door, HostGroup, Role, WaveState
 from inventory.orders import group_named
 from inventory.rights import Actor
 from inventory.rule_orders import Outcome, weigh
+from inventory.rule_trials import Would, explain
 from inventory.scope import Scope
 from inventory.wave_draft import Draft
 from tests.conftest import Database
@@ -116,6 +117,8 @@ async def test_what_starts_from_the_network_keeps_the_system_that_it_has(
         await make_rule(session, await group_named(session, "web"))
     async with database.sessions.begin() as session:
         told = await weigh(session, host.id, at=later(4))
+        (said,) = await explain(session, host)
+    assert (said.verdict, said.chosen) == (Would.LEAVES, False)
     assert told.outcome is Outcome.ELSEWHERE
     assert "it has a system" in told.words
 
