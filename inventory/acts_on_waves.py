@@ -64,9 +64,12 @@ async def start(session: AsyncSession, actor: Actor, draft: Draft, *, at: dateti
         async with session.begin_nested():
             session.add(wave)
             await session.flush()
+            # In one order for all: two that start with the same hosts never wait for each other.
             session.add_all(
                 WaveHost(wave_id=wave.id, host_id=host, position=position, **asdict(standing))
-                for position, (host, standing) in enumerate(hosts)
+                for position, (host, standing) in sorted(
+                    enumerate(hosts), key=lambda one: one[1][0]
+                )
             )
             await session.flush()
     except IntegrityError:
