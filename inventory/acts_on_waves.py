@@ -16,11 +16,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
 from inventory import audit, orders, rights
+from inventory.built import Built
 from inventory.database import CHANNEL_CALLBACKS, CHANNEL_CHANGES, AsyncSession, notify
 from inventory.errors import UnknownWave, WaveExists, WrongTime
 from inventory.models import Role, Wave, WaveHost, WaveOutcome, WaveState
 from inventory.rights import Actor
-from inventory.standing import Standing
 from inventory.wave_admission import admit
 from inventory.wave_advance import let_go
 from inventory.wave_draft import Draft, require_sound
@@ -66,10 +66,8 @@ async def start(session: AsyncSession, actor: Actor, draft: Draft, *, at: dateti
             await session.flush()
             # In one order for all: two that start with the same hosts never wait for each other.
             session.add_all(
-                WaveHost(wave_id=wave.id, host_id=host, position=position, **asdict(standing))
-                for position, (host, standing) in sorted(
-                    enumerate(hosts), key=lambda one: one[1][0]
-                )
+                WaveHost(wave_id=wave.id, host_id=host, position=position, **asdict(so_far))
+                for position, (host, so_far) in sorted(enumerate(hosts), key=lambda one: one[1][0])
             )
             await session.flush()
     except IntegrityError:
@@ -81,7 +79,7 @@ async def start(session: AsyncSession, actor: Actor, draft: Draft, *, at: dateti
     return wave
 
 
-async def _free(session: AsyncSession, actor: Actor, draft: Draft) -> list[tuple[int, Standing]]:
+async def _free(session: AsyncSession, actor: Actor, draft: Draft) -> list[tuple[int, Built]]:
     taken = await session.exec(select(Wave.id).where(Wave.name == draft.name))
     if taken.first() is not None:
         raise WaveExists(draft.name)

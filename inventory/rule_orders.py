@@ -12,13 +12,13 @@ from sqlmodel import col, select
 
 from inventory import hosts, orders, rules, windows
 from inventory.builds import current_build
+from inventory.built import built_so_far
 from inventory.claims import is_claimed
 from inventory.database import CHANNEL_CALLBACKS, AsyncSession, notify
 from inventory.errors import InventoryError, RuleFailed
 from inventory.life import HostState
 from inventory.machines import Machine, machine_of
 from inventory.models import Build, Claim, DiscoveryRule, Host, HostGroup, ProvisionWhen
-from inventory.standing import Standing, standings
 
 __all__ = ["Foreseen", "Outcome", "Verdict", "foresee", "give_back", "waiting_hosts", "weigh"]
 
@@ -69,8 +69,8 @@ async def weigh(
         build = await current_build(session, host.id)
         if build is not None and await is_claimed(session, build.id):
             return Verdict(host.name, Outcome.ELSEWHERE, words="its discovery is under way")
-    standing = (await standings(session, [host.id])).get(host.id, Standing())
-    if standing.operated:
+    so_far = (await built_so_far(session, [host.id]))[host.id]
+    if so_far.operated:
         # It started from the network once, or a rebuild was called off: its disk is as it was.
         said = "it has a system, which no rule installs anew: provision it if that is meant"
         return Verdict(host.name, Outcome.ELSEWHERE, words=said)

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from inventory import rights, rules
+from inventory.built import built_so_far
 from inventory.database import AsyncSession
 from inventory.errors import BadCondition
 from inventory.expressions import UNITS, ExpressionError, looked_at
@@ -25,7 +26,6 @@ from inventory.models import DiscoveryRule, Domain, Host, HostGroup
 from inventory.rule_book import row_of
 from inventory.rule_draft import RuleDraft
 from inventory.scope import Scope
-from inventory.standing import standings
 
 __all__ = [
     "RuleVerdict",
@@ -240,7 +240,7 @@ async def explain_all(session: AsyncSession, hosts: Sequence[Host]) -> dict[int,
     machines = await machines_of(session, [one.id for one in hosts])
     taken = await rules.places_taken(session)
     waiting = [one.id for one in hosts if one.state is HostState.DISCOVERED]
-    built = {one for one, how in (await standings(session, waiting)).items() if how.operated}
+    built = {one for one, how in (await built_so_far(session, waiting)).items() if how.operated}
     explained = {}
     for host in hosts:
         machine = machines.get(host.id, Machine())

@@ -12,12 +12,12 @@ from collections.abc import Collection, Sequence
 from sqlmodel import col, select
 
 from inventory.allowed import Act, require_ready
+from inventory.built import Built, built_so_far
 from inventory.database import AsyncSession
 from inventory.errors import BadWave, InventoryError, NotReady, UnfitHosts, UnknownHost
 from inventory.life import HostState
 from inventory.models import Build, Host, Wave, WaveHost
 from inventory.rights import Actor, in_scope
-from inventory.standing import Standing, standings
 
 __all__ = ["admit", "require_fit"]
 
@@ -25,18 +25,18 @@ __all__ = ["admit", "require_fit"]
 def require_fit(
     host: Host,
     build: Build | None,
-    standing: Standing,
+    so_far: Built,
     *,
     rebuild: bool,
     group: int | None = None,
-    admitted: Standing | None = None,
+    admitted: Built | None = None,
 ) -> None:
     """Refuse a host that a wave must leave alone.
 
     Args:
         host: as it is now; at its turn, locked.
         build: its open build.
-        standing: how far it has been built.
+        so_far: how far it has been built.
         rebuild: what has a system may be installed anew.
         group: id of the host group that it is to become; asked for at its turn.
         admitted: how far it had been built when it came into the wave; None: it comes now.
@@ -47,22 +47,22 @@ def require_fit(
     # What is said of its system below is more than that there is one.
     over = host.state is HostState.IN_OPERATION
     require_ready(Act.REBUILD if over else Act.PROVISION, host, build, group_named=True)
-    if admitted is not None and standing.group_id not in (None, admitted.group_id, group):
+    if admitted is not None and so_far.group_id not in (None, admitted.group_id, group):
         need = "somebody has asked for another host group after it had come into the wave"
         raise NotReady(host.name, host.state, need)
-    if not standing.operated:
+    if not so_far.operated:
         return
     if not rebuild:
         need = "it has a system, and a wave installs none anew unless a rebuild is asked for"
         raise NotReady(host.name, host.state, need)
-    if admitted is not None and admitted != standing:
+    if admitted is not None and admitted != so_far:
         need = "somebody has had it built after it had come into the wave"
         raise NotReady(host.name, host.state, need)
 
 
 async def admit(
     session: AsyncSession, actor: Actor, names: Sequence[str], *, rebuild: bool
-) -> list[tuple[int, Standing]]:
+) -> list[tuple[int, Built]]:
     """The hosts that are to be in a wave, in their order.
 
     Args:
@@ -85,8 +85,8 @@ async def admit(
         select(Build).where(col(Build.host_id).in_(ids), col(Build.closed_at).is_(None))
     )
     builds = {one.host_id: one for one in open_builds}
-    known = await standings(session, ids)
-    wrong, fit = dict[str, str](), dict[int, Standing]()
+    known = await built_so_far(session, ids)
+    wrong, fit = dict[str, str](), dict[int, Built]()
     for name, times in Counter(names).items():
         host = there.get(meant[name])
         try:
@@ -101,9 +101,9 @@ async def admit(
                 raise BadWave(
                     [f"the host {name} is in the wave {wave}; cancel that, or wait until it ends"]
                 )
-            standing = known.get(host.id, Standing())
-            require_fit(host, builds.get(host.id), standing, rebuild=rebuild)
-            fit[host.id] = standing
+            so_far = known[host.id]
+            require_fit(host, builds.get(host.id), so_far, rebuild=rebuild)
+            fit[host.id] = so_far
         except InventoryError as error:
             wrong[name] = str(error)
     if wrong:

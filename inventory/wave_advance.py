@@ -18,11 +18,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
 
 from inventory import builds, orders
+from inventory.built import Built, built_so_far
 from inventory.database import CHANNEL_CALLBACKS, CHANNEL_CHANGES, AsyncSession, notify
 from inventory.errors import InventoryError, StillRuns
 from inventory.life import ForbiddenTransition
 from inventory.models import Host, HostGroup, Wave, WaveHost, WaveOutcome, WaveState
-from inventory.standing import Standing, standings
 from inventory.wave_admission import require_fit
 from inventory.wave_outcomes import settle
 from inventory.wave_room import has_room
@@ -283,11 +283,11 @@ class _Round:
             return False
         try:
             async with self.session.begin_nested():
-                standing = (await standings(self.session, [host.id])).get(host.id, Standing())
+                so_far = (await built_so_far(self.session, [host.id]))[host.id]
                 open_ = await builds.current_build(self.session, host.id)
-                admitted = Standing(row.generation, row.operated, row.group_id)
+                admitted = Built(row.generation, row.operated, row.group_id)
                 require_fit(
-                    *(host, open_, standing),
+                    *(host, open_, so_far),
                     rebuild=wave.rebuild,
                     group=group.id,
                     admitted=admitted,

@@ -11,11 +11,11 @@ from sqlmodel import col
 from inventory.database import AsyncSession
 from inventory.models import Build, BuildOutcome
 
-__all__ = ["Standing", "standings"]
+__all__ = ["Built", "built_so_far"]
 
 
 @dataclass(frozen=True)
-class Standing:
+class Built:
     """How far a host has been built; if it is another later, somebody has built it meanwhile."""
 
     generation: int = 0
@@ -27,8 +27,8 @@ class Standing:
     """Id of the host group of its open build."""
 
 
-async def standings(session: AsyncSession, host_ids: Collection[int]) -> dict[int, Standing]:
-    """How far hosts have been built, by id; those without any build are left out."""
+async def built_so_far(session: AsyncSession, host_ids: Collection[int]) -> dict[int, Built]:
+    """How far hosts have been built, by id."""
 
     def newest(outcome: BuildOutcome) -> sa.ColumnElement[int]:
         of_these = sa.func.max(col(Build.generation)).filter(col(Build.outcome) == outcome)
@@ -45,7 +45,8 @@ async def standings(session: AsyncSession, host_ids: Collection[int]) -> dict[in
         .where(col(Build.host_id).in_(host_ids))
         .group_by(col(Build.host_id))
     )
-    return {
-        host: Standing(newest, good if good > gone else 0, group)
+    told = {
+        host: Built(newest, good if good > gone else 0, group)
         for host, newest, good, gone, group in found
     }
+    return {host: told.get(host, Built()) for host in host_ids}
